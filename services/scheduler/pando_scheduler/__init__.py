@@ -1,0 +1,1 @@
+"""Decides which jobs train where, and carries it out."""

@@ -1,0 +1,1 @@
+"""Prepares data and trains adapters."""

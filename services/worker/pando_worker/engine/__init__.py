@@ -1,0 +1,1 @@
+"""The training engine: a plain library, no services needed."""

@@ -1,0 +1,1 @@
+"""Pando's domain: what jobs, adapters and workers are, and where they are kept."""

@@ -1,0 +1,69 @@
+"""Every error Pando raises on purpose.
+
+PandoError
+├── InvalidRequest            the caller asked for something that cannot be
+│   ├── InvalidTrainingFile   a data file breaks a rule; names the line
+│   └── JobTooLarge           no worker could ever hold the job
+├── NotFound                  no such object, or not this tenant's
+├── Unauthorized              no key, or a wrong one
+├── Conflict                  the object's state does not allow the change
+│   ├── IllegalTransition
+│   └── StaleEpoch            a writer that lost its lease; its write is refused
+├── Unavailable               try again later
+└── TrainingFailed            one job's training cannot go on; neighbours can
+"""
+
+
+class PandoError(Exception):
+    """Root of the tree. `code` is stable for programs, `param` names the field at fault."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequest(PandoError):
+    code = "invalid_request"
+
+
+class InvalidTrainingFile(InvalidRequest):
+    code = "invalid_training_file"
+
+
+class JobTooLarge(InvalidRequest):
+    code = "job_too_large"
+
+
+class NotFound(PandoError):
+    code = "not_found"
+
+
+class Unauthorized(PandoError):
+    code = "invalid_api_key"
+
+
+class Conflict(PandoError):
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    code = "illegal_transition"
+
+
+class StaleEpoch(Conflict):
+    code = "stale_epoch"
+
+
+class Unavailable(PandoError):
+    code = "unavailable"
+
+
+class TrainingFailed(PandoError):
+    """`code` is the reason a user sees: non_finite_loss, gpu_out_of_memory, worker_lost, ..."""
+
+    code = "training_failed"

@@ -1,0 +1,8 @@
+"""Identifiers: a prefix that says what the thing is, then 96 random bits."""
+
+import secrets
+
+
+def new_id(prefix: str) -> str:
+    """`new_id("ftjob")` -> `ftjob-3f9c...` (24 hexadecimal digits)."""
+    return f"{prefix}-{secrets.token_hex(12)}"

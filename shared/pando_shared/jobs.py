@@ -1,0 +1,180 @@
+"""Jobs: what a user asked for, the state it is in, and the legal ways from state to state.
+
+validating_files -> queued <-> running -> succeeded | failed
+any live state   -> cancelled | failed;   queued, running -> paused -> queued
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from pando_shared.adapters import AdapterConfig
+from pando_shared.errors import IllegalTransition, StaleEpoch
+from pando_shared.training import TrainingConfig
+
+
+class JobState(StrEnum):
+    """The words of OpenAI's protocol, which clients compare against."""
+
+    VALIDATING = "validating_files"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+_LEGAL: Mapping[JobState, frozenset[JobState]] = {
+    JobState.VALIDATING: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset(
+        {JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.PAUSED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.PAUSED: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+    **dict.fromkeys(_TERMINAL, frozenset()),
+}
+
+
+class Priority(StrEnum):
+    """Class of service; a higher class is placed first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Sorts ascending: high first."""
+        return {"high": 0, "normal": 1, "low": 2}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What the user asked for. Never changes after submission."""
+
+    tenant: str
+    model: str
+    training_file: str
+    adapter: AdapterConfig
+    training: TrainingConfig = TrainingConfig()
+    validation_file: str | None = None
+    suffix: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """What `prepare` found in one data file. `histogram[i]` counts lengths in [2^i, 2^(i+1))."""
+
+    format: str
+    examples: int
+    tokens: int
+    target_tokens: int
+    longest: int
+    truncated: int = 0
+    histogram: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far training has come, as of the last report. Losses are means over target tokens."""
+
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    trained_tokens: int = 0
+    train_loss: float | None = None
+    first_loss: float | None = None
+    valid_loss: float | None = None
+    best_valid_loss: float | None = None
+    learning_rate: float = 0.0
+    tokens_per_second: float = 0.0
+    checkpoint_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's hold on a job. Void once it expires or the worker's incarnation changes."""
+
+    worker_id: str
+    incarnation: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed: OpenAI's `error` object."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One fine-tuning job. `epoch` fences writers: it grows whenever the job changes hands.
+
+    `attempts` counts leases lost since the job last made durable progress.
+    """
+
+    id: str
+    spec: JobSpec
+    created_at: float
+    state: JobState = JobState.VALIDATING
+    epoch: int = 0
+    attempts: int = 0
+    lease: Lease | None = None
+    queued_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    estimated_finish: float | None = None
+    training_data: DatasetSummary | None = None
+    validation_data: DatasetSummary | None = None
+    #: Resolved once the data is known; `None` before.
+    training: TrainingConfig | None = None
+    progress: Progress = Progress()
+    #: Bytes of a worker that trains this job alone, base model included.
+    predicted_peak_bytes: int | None = None
+    #: Predicted and measured peak of the fullest round this job was part of.
+    round_predicted_bytes: int | None = None
+    round_measured_bytes: int | None = None
+    blocked_reason: str | None = None
+    error: JobFailure | None = None
+    fine_tuned_model: str | None = None
+    result_files: tuple[str, ...] = ()
+
+    def to(self, state: JobState) -> Job:
+        """The same job in another state; a lease survives only into states that may hold one.
+
+        Raises:
+            IllegalTransition: `state` cannot follow the present one.
+        """
+        if state not in _LEGAL[self.state]:
+            raise IllegalTransition(
+                f"job {self.id} is {self.state.value} and cannot become {state.value}"
+            )
+        return replace(self, state=state, lease=None if state.terminal else self.lease)
+
+    def fenced(self, epoch: int) -> Job:
+        """The job itself, if `epoch` is still its epoch and it has not ended.
+
+        Raises:
+            StaleEpoch: the writer's lease is gone.
+        """
+        if self.epoch != epoch or self.state.terminal:
+            raise StaleEpoch(
+                f"job {self.id} is {self.state.value} at epoch {self.epoch}, writer has {epoch}"
+            )
+        return self

@@ -1,0 +1,51 @@
+"""Where everything lies in storage. Paths are relative to the storage root.
+
+files/<id>/content, record.json
+keys/<id>.json
+models/<job_id>[.ckpt-step-N].json              model records
+jobs/<id>/job.json                              the job as of its last state change
+jobs/<id>/train/, valid/                        token files
+jobs/<id>/checkpoints/step-00000120/            exact training state
+jobs/<id>/export/, export-step-N/               adapters for users
+"""
+
+
+def file_content(file_id: str) -> str:
+    return f"files/{file_id}/content"
+
+
+def file_record(file_id: str) -> str:
+    return f"files/{file_id}/record.json"
+
+
+def api_key(key_id: str) -> str:
+    return f"keys/{key_id}.json"
+
+
+def model_record(job_id: str, step: int | None = None) -> str:
+    return f"models/{job_id}{'' if step is None else f'.ckpt-step-{step}'}.json"
+
+
+def job(job_id: str) -> str:
+    return f"jobs/{job_id}"
+
+
+def job_record(job_id: str) -> str:
+    return f"jobs/{job_id}/job.json"
+
+
+def tokens(job_id: str, split: str) -> str:
+    """Folder of a split's token file; `split` is "train" or "valid"."""
+    return f"jobs/{job_id}/{split}"
+
+
+def checkpoints(job_id: str) -> str:
+    return f"jobs/{job_id}/checkpoints"
+
+
+def checkpoint(job_id: str, step: int) -> str:
+    return f"jobs/{job_id}/checkpoints/step-{step:08d}"
+
+
+def export(job_id: str, step: int | None = None) -> str:
+    return f"jobs/{job_id}/export" if step is None else f"jobs/{job_id}/export-step-{step}"

@@ -1,0 +1,32 @@
+"""State changes that must also outlive Redis: the store first, then `job.json` in storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pando_shared import layout
+from pando_shared.codec import encode
+from pando_shared.jobs import Job
+from pando_shared.storage import Storage
+from pando_shared.store import Change, Store
+
+
+def submit(store: Store, storage: Storage, job: Job, idempotency_key: str | None = None) -> Job:
+    """Keep a new job, in storage first: a job the user was told of is never lost."""
+    storage.write(layout.job_record(job.id), encode(job))
+    kept = store.create_job(job, idempotency_key)
+    if kept.id != job.id:
+        storage.delete(layout.job(job.id))
+    return kept
+
+
+def transition(
+    store: Store, storage: Storage, job_id: str, change: Callable[[Job], Job | Change]
+) -> Job:
+    """`store.update_job`, then the new record to storage.
+
+    Raises what `change` raises, and NotFound.
+    """
+    job = store.update_job(job_id, change)
+    storage.write(layout.job_record(job_id), encode(job))
+    return job

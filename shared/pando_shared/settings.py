@@ -1,0 +1,56 @@
+"""Configuration, from `PANDO_*` environment variables. Built by `main()` functions, never at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import field_validator
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class Settings(BaseSettings):
+    """One set for all processes; each reads the part it needs.
+
+    `models` maps the names users write to Hugging Face folders or hub ids, given as
+    `PANDO_MODELS="tiny=/models/tiny,llama=meta-llama/Llama-3.1-8B"`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PANDO_", extra="ignore")
+
+    redis_url: str = "redis://localhost:6379/0"
+    storage_url: str = Field("file://./.pando/storage", description="any fsspec URL")
+    models: Annotated[dict[str, str], NoDecode] = {}
+
+    host: str = "127.0.0.1"
+    port: PositiveInt = 8000
+    max_upload_bytes: PositiveInt = 512 * MIB
+
+    round_seconds: PositiveFloat = 20.0
+    lease_seconds: PositiveFloat = 15.0
+    heartbeat_seconds: PositiveFloat = 2.0
+    max_attempts: PositiveInt = 3
+    checkpoint_seconds: PositiveFloat = 60.0
+    memory_headroom: PositiveFloat = 0.10
+
+    worker_id: str | None = None
+    device: str | None = Field(None, description="cpu or cuda:N; default: cuda:0 if there is one")
+    dtype: str | None = Field(None, description="float32 or bfloat16; default: bfloat16 on a GPU")
+    token_budget: PositiveInt | None = Field(None, description="tokens a microbatch, at most")
+    memory_bytes: NonNegativeInt | None = Field(None, description="budget; default: 90 % of it all")
+    cache_dir: Path = Path(".pando/cache")
+    metrics_port: int | None = None
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _parse_models(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        for name, equals, path in pairs:
+            if not (name.strip() and equals and path.strip()):
+                raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
+        return {name.strip(): path.strip() for name, _, path in pairs}

@@ -1,0 +1,144 @@
+"""Durable bytes: a directory or an object store, through fsspec. Every write is atomic."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from pando_shared.errors import NotFound
+
+
+class Storage:
+    """Files below one root. Paths are relative, with forward slashes, and never leave the root."""
+
+    def __init__(self, url: str):
+        self.fs, root = fsspec.core.url_to_fs(url)
+        self.root = root.rstrip("/")
+        self._local = isinstance(self.fs, LocalFileSystem)
+
+    def _full(self, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts:
+            raise NotFound(f"no such path in storage: {path!r}")
+        return "/".join((self.root, *parts))
+
+    @contextmanager
+    def writing(self, path: str) -> Iterator[IO[bytes]]:
+        """A file to write to. It appears at `path`, whole and synced, or not at all."""
+        full = self._full(path)
+        if not self._local:
+            # Object stores publish on close, and discard an upload that is not completed.
+            with self.fs.transaction, self.fs.open(full, "wb") as stream:
+                yield cast(IO[bytes], stream)
+            return
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        partial = f"{full}.{secrets.token_hex(4)}.partial"
+        try:
+            with open(partial, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, full)
+            _sync_folder(os.path.dirname(full))
+        finally:
+            if os.path.exists(partial):
+                os.unlink(partial)
+
+    def write(self, path: str, content: bytes) -> None:
+        with self.writing(path) as stream:
+            stream.write(content)
+
+    def read(self, path: str) -> bytes:
+        """Raises NotFound if there is no such file."""
+        with self.reading(path) as stream:
+            return stream.read()
+
+    def reading(self, path: str) -> IO[bytes]:
+        """Raises NotFound if there is no such file."""
+        try:
+            return cast(IO[bytes], self.fs.open(self._full(path), "rb"))
+        except FileNotFoundError as error:
+            raise NotFound(f"no such file in storage: {path}") from error
+
+    def exists(self, path: str) -> bool:
+        return bool(self.fs.exists(self._full(path)))
+
+    def size(self, path: str) -> int:
+        try:
+            return int(self.fs.size(self._full(path)))
+        except FileNotFoundError as error:
+            raise NotFound(f"no such file in storage: {path}") from error
+
+    def list(self, path: str) -> list[str]:
+        """Names directly below `path`, sorted; empty if there is no such folder."""
+        full = self._full(path)
+        try:
+            entries = self.fs.ls(full, detail=False, refresh=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return sorted(name for name in names if not name.endswith(".partial"))
+
+    def delete(self, path: str) -> None:
+        """Removes a file or a folder with all in it; nothing happens if it is not there."""
+        full = self._full(path)
+        if self.fs.exists(full):
+            self.fs.rm(full, recursive=True)
+
+    def upload_folder(self, local: Path, path: str) -> None:
+        """Publish a local folder at `path`. On a local root the folder appears at once, whole.
+
+        On an object store the manifest-last rule holds: `manifest.json`, if there is one, is
+        written after everything else, so a reader that finds it finds the rest.
+        """
+        full = self._full(path)
+        if self._local:
+            staging = f"{full}.{secrets.token_hex(4)}.partial"
+            shutil.copytree(local, staging)
+            for file in Path(staging).rglob("*"):
+                if file.is_file():
+                    with open(file, "rb") as stream:
+                        os.fsync(stream.fileno())
+            if os.path.exists(full):
+                old = f"{full}.{secrets.token_hex(4)}.partial"
+                os.replace(full, old)
+                os.replace(staging, full)
+                shutil.rmtree(old)
+            else:
+                os.replace(staging, full)
+            _sync_folder(os.path.dirname(full))
+            return
+        files = [file for file in sorted(local.rglob("*")) if file.is_file()]
+        for file in sorted(files, key=lambda file: file.name == "manifest.json"):
+            self.fs.put_file(str(file), f"{full}/{file.relative_to(local).as_posix()}")
+
+    def download_folder(self, path: str, local: Path) -> None:
+        """Copy a folder here. Raises NotFound if there is none."""
+        full = self._full(path)
+        if not self.fs.exists(full):
+            raise NotFound(f"no such folder in storage: {path}")
+        local.mkdir(parents=True, exist_ok=True)
+        for file in self.fs.find(full):
+            target = local / file[len(full) :].lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.fs.get_file(file, str(target))
+
+    def local_path(self, path: str) -> Path | None:
+        """The file's own path where storage is a local directory, so that it need not be copied."""
+        return Path(self._full(path)) if self._local else None
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,177 @@
+"""What every store can do. `StubStore` keeps it in memory, `RedisStore` in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pando_shared.jobs import Job, JobState
+from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
+from pando_shared.workers import Round, SampleChunk, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one update of a job writes, all of it or nothing."""
+
+    job: Job
+    events: tuple[Event, ...] = ()
+    model: ModelRecord | None = None
+    checkpoint: CheckpointRecord | None = None
+
+
+class Store(Protocol):
+    """All methods are atomic, synchronous and safe to call from any thread."""
+
+    # Jobs ---------------------------------------------------------------------------------
+
+    def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
+        """Keep a new job. With a key seen before (within a day, same tenant), return that job."""
+        ...
+
+    def restore_job(self, job: Job) -> bool:
+        """Keep a job found in storage unless the store has it already; tells whether it was kept."""
+        ...
+
+    def get_job(self, job_id: str) -> Job:
+        """Raises NotFound."""
+        ...
+
+    def get_jobs(self, job_ids: Sequence[str]) -> list[Job | None]: ...
+
+    def update_job(self, job_id: str, change: Callable[[Job], Job | Change]) -> Job:
+        """Replace a job by `change(job)`, atomically. `change` may run several times.
+
+        Whatever `change` raises (IllegalTransition, StaleEpoch, ...) passes through and nothing is
+        written. Wakes the scheduler if the state changed. Raises NotFound.
+        """
+        ...
+
+    def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
+        """A tenant's jobs, newest first, from behind job `after`. Raises NotFound for `after`."""
+        ...
+
+    def jobs_in(self, *states: JobState) -> list[Job]:
+        """All tenants' jobs in these states, oldest first."""
+        ...
+
+    def leased_jobs(self) -> list[Job]:
+        """All jobs that hold a lease, whatever their state."""
+        ...
+
+    def count_jobs(self) -> dict[JobState, int]: ...
+
+    # Events and checkpoints ---------------------------------------------------------------
+
+    def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
+        """Add to a job's history. With `epoch`, raises StaleEpoch unless it is still the job's."""
+        ...
+
+    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
+        """Events with `seq` >= `start`, oldest first."""
+        ...
+
+    def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
+        """Events with `seq` below the given one (None: all), newest first."""
+        ...
+
+    def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
+        """Newest first."""
+        ...
+
+    # Files, models, keys ------------------------------------------------------------------
+
+    def put_file(self, record: FileRecord) -> None: ...
+
+    def get_file(self, tenant: str, file_id: str) -> FileRecord:
+        """Raises NotFound, also for another tenant's file."""
+        ...
+
+    def list_files(self, tenant: str) -> list[FileRecord]:
+        """Newest first."""
+        ...
+
+    def delete_file(self, tenant: str, file_id: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def put_model(self, record: ModelRecord) -> None: ...
+
+    def get_model(self, tenant: str, name: str) -> ModelRecord:
+        """Raises NotFound, also for another tenant's model."""
+        ...
+
+    def list_models(self, tenant: str) -> list[ModelRecord]:
+        """Newest first."""
+        ...
+
+    def delete_model(self, tenant: str, name: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def put_key(self, key: ApiKey) -> None: ...
+
+    def find_key(self, digest: str) -> ApiKey | None:
+        """The key of this digest, if there is one and it is not revoked."""
+        ...
+
+    def list_keys(self) -> list[ApiKey]: ...
+
+    # Workers and rounds -------------------------------------------------------------------
+
+    def put_worker(self, worker: Worker) -> None: ...
+
+    def list_workers(self) -> list[Worker]:
+        """All that ever reported and were not removed, sorted by id."""
+        ...
+
+    def remove_worker(self, worker_id: str) -> None: ...
+
+    def plan_round(self, planned: Round) -> None:
+        """Keep a planned round; its message goes out after this."""
+        ...
+
+    def begin_round(self, round_id: str, worker_id: str, incarnation: str, now: float) -> Round | None:
+        """Claim a planned round for the worker it is for. None: unknown, begun or not yours."""
+        ...
+
+    def end_round(self, round_id: str) -> None:
+        """Forget a round (finished, or given up by the scheduler) and wake the scheduler."""
+        ...
+
+    def rounds(self) -> list[Round]:
+        """All rounds planned or running, by `planned_at`."""
+        ...
+
+    # Samples ------------------------------------------------------------------------------
+
+    def push_sample_chunks(self, sample_id: str, chunks: Sequence[SampleChunk]) -> None:
+        """Chunks vanish an hour after the last."""
+        ...
+
+    def sample_chunks(self, sample_id: str, start: int) -> list[SampleChunk]:
+        """Chunks from number `start` on that are there by now."""
+        ...
+
+    def request_sample(self, worker_id: str, sample_id: str) -> None:
+        """Tell a worker that a sample waits, so that its round yields after the current step."""
+        ...
+
+    def samples_waiting(self, worker_id: str) -> int: ...
+
+    def sample_done(self, worker_id: str, sample_id: str) -> None: ...
+
+    # Signals ------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Make the scheduler look now."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until woken, at most this long."""
+        ...
+
+    def ping(self) -> bool:
+        """Whether the store answers."""
+        ...

@@ -1,0 +1,79 @@
+"""Workers, and the rounds they run: the unit of scheduling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker process as it last described itself.
+
+    `incarnation` is new with every process; leases of an earlier one are void. `budget_bytes` is
+    what the worker may use in all; `resident_bytes` what it holds with its base and no adapter (0
+    until a base is loaded). A worker is alive while `heartbeat_at` is recent.
+    """
+
+    id: str
+    incarnation: str
+    device: str
+    budget_bytes: int
+    heartbeat_at: float
+    token_budget: int
+    base_model: str | None = None
+    resident_bytes: int = 0
+    peak_bytes: int = 0
+    tokens_per_second: float = 0.0
+    round_gap_seconds: float = 0.0
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One job's seat in a round, at the epoch under which its writes are accepted."""
+
+    job_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One worker, one base model, a set of jobs, a deadline. One Celery message."""
+
+    id: str
+    worker_id: str
+    incarnation: str
+    base_model: str
+    assignments: tuple[Assignment, ...]
+    seconds: float
+    predicted_bytes: int
+    planned_at: float
+    #: When the worker began it; `None` while it waits in the worker's queue.
+    started_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """Generate text from a base (`adapter_path` None) or from an exported adapter in storage."""
+
+    id: str
+    base_model: str
+    adapter_path: str | None
+    prompt: str | None
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SampleChunk:
+    """A piece of generated text; the last one has a `finish_reason` (stop, length or error)."""
+
+    text: str
+    tokens: int = 0
+    prompt_tokens: int = 0
+    finish_reason: str | None = None
+    error: str | None = None
