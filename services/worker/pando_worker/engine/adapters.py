@@ -1,0 +1,140 @@
+"""Building one job's adapter on an opened base: initial values, and a layer object per module."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pando_kernels.lora import LoraLinear
+from pando_kernels.meft import MeftLayer
+from pando_kernels.paca import PacaLinear
+from torch import Tensor
+
+from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+from pando_shared.errors import InvalidRequest
+from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.vector import ParameterVector, make_vector
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A job's trained parameters and where they act.
+
+    Parameter names are `MODULE.lora_A`, `.lora_B`; `.paca_P`; `.meft_keys`, `.meft_values`,
+    `.meft_router`. `columns` holds PaCA's chosen input columns by module.
+    """
+
+    config: AdapterConfig
+    vector: ParameterVector
+    layers: Mapping[str, LoraLinear | PacaLinear | MeftLayer]
+    columns: Mapping[str, Tensor]
+
+
+def build_adapter(base: BaseModel, config: AdapterConfig, seed: int) -> Adapter:
+    """A fresh adapter; `seed` and the module names decide its initial values, nothing else does.
+
+    Raises:
+        InvalidRequest: unknown target modules, a rank larger than a layer, no feed-forward network.
+    """
+    match config:
+        case LoraConfig():
+            return _lora(base, config, seed)
+        case PacaConfig():
+            return _paca(base, config, seed)
+        case MeftConfig():
+            return _meft(base, config, seed)
+
+
+def _rng(seed: int, name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 1_000_003 + zlib.crc32(name.encode()))
+
+
+def _kaiming(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    """Uniform in ±1/√fan_in: what `kaiming_uniform_(a=√5)` comes to, as PEFT and nn.Linear do."""
+    bound = 1.0 / math.sqrt(shape[-1])
+    return torch.empty(shape).uniform_(-bound, bound, generator=rng)
+
+
+def _lora(base: BaseModel, config: LoraConfig, seed: int) -> Adapter:
+    initial: dict[str, Tensor] = {}
+    names = base.match(config.target_modules)
+    for name in names:
+        linear = base.linears[name]
+        initial[f"{name}.lora_A"] = _kaiming((config.rank, linear.in_features), _rng(seed, name))
+        initial[f"{name}.lora_B"] = torch.zeros(linear.out_features, config.rank)
+    vector = make_vector(initial, base.device)
+    layers = {
+        name: LoraLinear(
+            a=vector.parameters[f"{name}.lora_A"],
+            b=vector.parameters[f"{name}.lora_B"],
+            grad_a=vector.gradients[f"{name}.lora_A"],
+            grad_b=vector.gradients[f"{name}.lora_B"],
+            scale=config.scale,
+            dropout=config.dropout,
+        )
+        for name in names
+    }
+    return Adapter(config, vector, layers, {})
+
+
+def _paca(base: BaseModel, config: PacaConfig, seed: int) -> Adapter:
+    initial: dict[str, Tensor] = {}
+    columns: dict[str, Tensor] = {}
+    names = base.match(config.target_modules)
+    for name in names:
+        linear = base.linears[name]
+        if config.rank > linear.in_features:
+            raise InvalidRequest(
+                f"PaCA rank {config.rank} exceeds the {linear.in_features} input columns of {name}",
+                param="adapter.rank",
+            )
+        if config.selection == "weight-norm":
+            norms = linear.weight.detach().float().norm(dim=0)
+            chosen = norms.topk(config.rank).indices
+        else:
+            chosen = torch.randperm(linear.in_features, generator=_rng(seed, name))[: config.rank]
+        columns[name] = chosen.sort().values.to(base.device)
+        initial[f"{name}.paca_P"] = torch.zeros(linear.out_features, config.rank)
+    vector = make_vector(initial, base.device)
+    layers = {
+        name: PacaLinear(
+            columns=columns[name],
+            p=vector.parameters[f"{name}.paca_P"],
+            grad_p=vector.gradients[f"{name}.paca_P"],
+            scale=config.scale,
+        )
+        for name in names
+    }
+    return Adapter(config, vector, layers, columns)
+
+
+def _meft(base: BaseModel, config: MeftConfig, seed: int) -> Adapter:
+    if not base.feed_forwards:
+        raise InvalidRequest(
+            f"{base.path} has no feed-forward network that MEFT can work beside", param="adapter"
+        )
+    experts, width, d = config.experts, config.num_keys // config.experts, base.hidden_size
+    initial: dict[str, Tensor] = {}
+    for name in base.feed_forwards:
+        rng = _rng(seed, name)
+        initial[f"{name}.meft_keys"] = _kaiming((experts, width, d), rng)
+        initial[f"{name}.meft_values"] = torch.zeros(experts, width, d)
+        initial[f"{name}.meft_router"] = _kaiming((experts, d), rng)
+    vector = make_vector(initial, base.device)
+    layers = {
+        name: MeftLayer(
+            keys=vector.parameters[f"{name}.meft_keys"],
+            values=vector.parameters[f"{name}.meft_values"],
+            router=vector.parameters[f"{name}.meft_router"],
+            grad_keys=vector.gradients[f"{name}.meft_keys"],
+            grad_values=vector.gradients[f"{name}.meft_values"],
+            grad_router=vector.gradients[f"{name}.meft_router"],
+            probes=config.probes,
+            top_k=config.top_k,
+        )
+        for name in base.feed_forwards
+    }
+    return Adapter(config, vector, layers, {})

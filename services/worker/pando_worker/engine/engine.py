@@ -1,0 +1,196 @@
+"""Trains many adapters together on one frozen base: join, step, leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from pando_shared.errors import InvalidRequest, TrainingFailed
+from pando_worker.engine.adapters import build_adapter
+from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.job import ResidentJob, TrainingJob
+from pando_worker.engine.microbatch import Share, run_microbatch
+from pando_worker.engine.optimizer import finish_step
+from pando_worker.engine.packing import Pending, pack
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One job finished an optimizer step. Loss and accuracy are means over its target tokens."""
+
+    job_id: str
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float
+    token_accuracy: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """One job cannot go on and has left; its neighbours never noticed."""
+
+    job_id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Means over all target tokens of a job's validation data."""
+
+    loss: float
+    token_accuracy: float
+    improved: bool
+
+
+class Engine:
+    """Holds a base and the resident jobs' adapters. Not thread-safe: one thread steps it."""
+
+    def __init__(self, base: BaseModel, token_budget: int):
+        """`token_budget`: tokens of a microbatch, at most (a longer sequence travels alone)."""
+        self.base = base
+        self.token_budget = token_budget
+        self._jobs: dict[str, ResidentJob] = {}
+
+    @property
+    def jobs(self) -> Mapping[str, ResidentJob]:
+        return self._jobs
+
+    def join(self, job: TrainingJob) -> ResidentJob:
+        """Make a job resident with a fresh adapter; `restore` puts it where a checkpoint was.
+
+        Raises:
+            InvalidRequest: its adapter does not fit this base, or it is resident already.
+        """
+        if job.id in self._jobs:
+            raise InvalidRequest(f"job {job.id} is resident already")
+        adapter = build_adapter(self.base, job.adapter, job.plan.config.seed)
+        resident = ResidentJob(job, adapter)
+        # A newcomer starts level with the least served, so it neither waits nor takes over.
+        resident.served_tokens = min((j.served_tokens for j in self._jobs.values()), default=0)
+        self._jobs[job.id] = resident
+        return resident
+
+    def leave(self, job_id: str) -> ResidentJob:
+        """Take a job out; a step in progress is given up. Raises KeyError."""
+        resident = self._jobs.pop(job_id)
+        resident.abandon_batch()
+        return resident
+
+    def step(self) -> list[StepReport | JobFailed]:
+        """One microbatch of all unfinished jobs' sequences, and the optimizer steps it completes."""
+        active = [job for job in self._jobs.values() if not job.finished]
+        taken = pack(
+            [
+                Pending(
+                    job.job.id,
+                    tuple(len(tokens) for tokens, _ in job.current_batch().pending),
+                    job.served_tokens,
+                )
+                for job in active
+            ],
+            self.token_budget,
+        )
+        turns = [(self._jobs[job_id], count) for job_id, count in taken.items()]
+        if not turns:
+            return []
+        shares = []
+        for resident, count in turns:
+            batch = resident.current_batch()
+            shares.append(
+                Share(
+                    adapter=resident.adapter,
+                    sequences=batch.pending[:count],
+                    target_weight=1.0 / max(1, batch.targets),
+                    rng=resident.dropout_rng(),
+                )
+            )
+        results = run_microbatch(self.base, shares, train=True)
+        reports: list[StepReport | JobFailed] = []
+        for (resident, count), result in zip(turns, results, strict=True):
+            batch = resident.current_batch()
+            resident.served_tokens += sum(len(tokens) for tokens, _ in batch.pending[:count])
+            del batch.pending[:count]
+            batch.loss += result.loss
+            batch.hits += result.hits
+            try:
+                report = self._after_turn(resident)
+            except TrainingFailed as failure:
+                del self._jobs[resident.job.id]
+                reports.append(JobFailed(resident.job.id, failure.code, failure.message))
+            else:
+                if report is not None:
+                    reports.append(report)
+        return reports
+
+    def _after_turn(self, resident: ResidentJob) -> StepReport | None:
+        batch, plan = resident.current_batch(), resident.job.plan
+        if not math.isfinite(batch.loss):
+            raise TrainingFailed(
+                f"the loss of step {resident.step + 1} is {batch.loss}; "
+                "a lower learning rate usually helps",
+                code="non_finite_loss",
+            )
+        if batch.pending:
+            return None
+        rate, norm = finish_step(resident)
+        resident.batch = None
+        resident.trained_tokens += batch.tokens
+        return StepReport(
+            job_id=resident.job.id,
+            step=resident.step,
+            total_steps=plan.total_steps,
+            epoch=resident.step / plan.steps_per_epoch,
+            loss=batch.loss / max(1, batch.targets),
+            token_accuracy=batch.hits / max(1, batch.targets),
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens=batch.tokens,
+        )
+
+    def validate(self, job_id: str) -> Validation:
+        """Loss over a job's whole validation data, without dropout; counts towards early stopping.
+
+        Raises:
+            InvalidRequest: the job has no validation data.
+        """
+        resident = self._jobs[job_id]
+        valid = resident.job.valid
+        if valid is None:
+            raise InvalidRequest(f"job {job_id} has no validation data")
+        loss, hits, targets, index = 0.0, 0, 0, 0
+        while index < len(valid):
+            sequences = [valid.sequence(index)]
+            room = self.token_budget - len(sequences[0][0])
+            index += 1
+            while index < len(valid) and len(valid.sequence(index)[0]) <= room:
+                sequences.append(valid.sequence(index))
+                room -= len(sequences[-1][0])
+                index += 1
+            share = Share(resident.adapter, sequences, 0.0, None)
+            (result,) = run_microbatch(self.base, [share], train=False)
+            loss, hits, targets = (
+                loss + result.loss,
+                hits + result.hits,
+                targets + result.targets,
+            )
+        mean = loss / max(1, targets)
+        improved = mean < resident.best_valid_loss
+        resident.best_valid_loss = min(mean, resident.best_valid_loss)
+        resident.validations_without_gain = (
+            0 if improved else resident.validations_without_gain + 1
+        )
+        return Validation(mean, hits / max(1, targets), improved)
+
+
+def on_cpu(threads: int | None = None) -> None:
+    """Settle torch's threads once, before any work: results on a CPU depend on their number."""
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,96 @@
+"""One job inside the engine: what it trains on, and how far it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pando_shared.adapters import AdapterConfig
+from pando_shared.training import Plan
+from pando_worker.engine.adapters import Adapter
+from pando_worker.engine.data import Sequences, batch_at
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What the engine needs to know of a job. Sequences must not exceed `max_seq_length` tokens."""
+
+    id: str
+    adapter: AdapterConfig
+    plan: Plan
+    train: Sequences
+    valid: Sequences | None = None
+
+
+@dataclass(slots=True)
+class BatchProgress:
+    """The optimizer step a job is in the middle of: sequences to go, and sums so far."""
+
+    pending: list[tuple[NDArray[np.integer], NDArray[np.bool_]]]
+    targets: int
+    tokens: int
+    loss: float = 0.0
+    hits: int = 0
+
+
+@dataclass(slots=True)
+class ResidentJob:
+    """A job whose adapter is in the engine's memory.
+
+    `step` counts finished optimizer steps and is, with the weights and moments, the whole of a
+    job's training state: data order, learning rate and dropout masks all follow from it.
+    """
+
+    job: TrainingJob
+    adapter: Adapter
+    step: int = 0
+    trained_tokens: int = 0
+    served_tokens: int = 0
+    best_valid_loss: float = math.inf
+    validations_without_gain: int = 0
+    microbatch: int = 0
+    batch: BatchProgress | None = None
+    failure: str | None = None
+    valid_history: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.job.plan.total_steps or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        patience = self.job.plan.config.early_stopping_patience
+        return patience > 0 and self.validations_without_gain >= patience
+
+    def current_batch(self) -> BatchProgress:
+        """The batch of the step in progress, started if there is none."""
+        if self.batch is None:
+            plan = self.job.plan
+            indices = batch_at(
+                self.step, len(self.job.train), plan.batch_size, plan.config.seed
+            )
+            items = [self.job.train.sequence(int(i)) for i in indices]
+            self.batch = BatchProgress(
+                pending=items,
+                targets=sum(int(targets.sum()) for _, targets in items),
+                tokens=sum(len(tokens) for tokens, _ in items),
+            )
+            self.microbatch = 0
+        return self.batch
+
+    def dropout_rng(self) -> torch.Generator:
+        """Draws this microbatch's masks: a function of seed, step and microbatch alone, so that
+        neighbours, interruptions and earlier runs leave no trace in it."""
+        self.microbatch += 1
+        seed = np.random.SeedSequence([self.job.plan.config.seed, self.step, self.microbatch])
+        device = self.adapter.vector.value.device
+        return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+
+    def abandon_batch(self) -> None:
+        """Forget a step in progress; it starts anew from its first sequence."""
+        self.batch = None
+        self.adapter.vector.gradient.zero_()
