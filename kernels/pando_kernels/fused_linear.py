@@ -72,5 +72,5 @@ class AdaptedLinear(nn.Module):
         if plan is None or not parts:
             return functional.linear(x, self.weight, self.bias)
         rows = x.reshape(-1, self.in_features)
-        y = cast(Tensor, FusedLinear.apply(rows, plan.anchor, self.weight, self.bias, parts))
+        y = cast(Tensor, FusedLinear.apply(rows, plan.anchor, self.weight, self.bias, parts))  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.out_features)

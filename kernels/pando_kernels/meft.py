@@ -75,9 +75,7 @@ class MeftLayer:
                 self.grad_keys[e].addmm_(dp.t(), rows)
                 self.grad_router[e] += torch.mv(rows.t(), gate)
                 if dx is not None:
-                    dx.index_add_(
-                        0, token, torch.mm(dp, self.keys[e]).addr_(gate, self.router[e])
-                    )
+                    dx.index_add_(0, token, torch.mm(dp, self.keys[e]).addr_(gate, self.router[e]))
 
 
 class FusedMeft(Function):
@@ -87,7 +85,7 @@ class FusedMeft(Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, anchor: Tensor, parts: list[tuple[Segment, MeftLayer]]
     ) -> Tensor:
-        """x [T, d], the network's input; y [T, d], its output. Returns their sum with the adapters'."""
+        """x [T, d], the network's input; y [T, d], its output. Returns y plus the adapters'."""
         out = y.clone()
         ctx.kept = []
         for part, layer in parts:
@@ -135,7 +133,7 @@ def attach_meft(name: str, feed_forward: nn.Module) -> None:
             return None
         width = output.shape[-1]
         x, y = inputs[0].reshape(-1, width), output.reshape(-1, width)
-        total = cast(Tensor, FusedMeft.apply(x, y, plan.anchor, parts))
+        total = cast(Tensor, FusedMeft.apply(x, y, plan.anchor, parts))  # type: ignore[no-untyped-call]
         return total.view(output.shape)
 
     feed_forward.register_forward_hook(add_adapters)

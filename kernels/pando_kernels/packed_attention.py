@@ -1,4 +1,4 @@
-"""Causal attention over a packed microbatch: each sequence sees itself alone, and nothing is padded."""
+"""Causal attention over a packed microbatch: each sequence sees itself alone, without padding."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def packed_attention(
     """
     masked = window is not None and max(lengths) > window
     if not softcap and not masked and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]:
-        return cast(Tensor, _CpuFlash.apply(q, k, v, lengths, scale))
+        return cast(Tensor, _CpuFlash.apply(q, k, v, lengths, scale))  # type: ignore[no-untyped-call]
     outputs = [
         _one_sequence(q_i, k_i, v_i, scale, window, softcap)
         for q_i, k_i, v_i in zip(*(t.split(lengths, 2) for t in (q, k, v)), strict=True)

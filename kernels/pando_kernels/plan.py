@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class LinearAdapter(Protocol):
-    """One job's adapter at one linear layer. Rows are the job's own segment, [t, in] or [t, out]."""
+    """One job's adapter at one linear layer. Rows are the job's own: [t, in] or [t, out]."""
 
     #: Whether `backward` reads `x`; if no adapter of a layer does, the layer need not keep it.
     needs_input: bool

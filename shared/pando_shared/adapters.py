@@ -147,7 +147,7 @@ def parse_adapter(knobs: Mapping[str, Any]) -> AdapterConfig:
     """Build a configuration from a JSON object such as `{"type": "lora", "rank": 8}`.
 
     Raises:
-        InvalidRequest: unknown type, misspelt knob (with the nearest real one), wrong type or value.
+        InvalidRequest: unknown type, misspelt knob (names the nearest), wrong type or value.
     """
     kind = knobs.get("type", "lora")
     cls = _TYPES.get(kind) if isinstance(kind, str) else None

@@ -1,6 +1,5 @@
 """Domain values to JSON and back. pydantic reads the dataclasses' own annotations."""
 
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -8,9 +7,13 @@ from pydantic import TypeAdapter
 T = TypeVar("T")
 
 
-@cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def encode(value: Any) -> bytes:
@@ -24,5 +27,4 @@ def decode(cls: type[T], text: str | bytes) -> T:
     Raises:
         pydantic.ValidationError: the text is not one.
     """
-    result: T = _adapter(cls).validate_json(text)
-    return result
+    return _adapter(cls).validate_json(text)

@@ -66,7 +66,7 @@ class JobSpec:
     model: str
     training_file: str
     adapter: AdapterConfig
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     validation_file: str | None = None
     suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

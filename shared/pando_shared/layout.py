@@ -10,6 +10,10 @@ jobs/<id>/export/, export-step-N/               adapters for users
 """
 
 
+def file(file_id: str) -> str:
+    return f"files/{file_id}"
+
+
 def file_content(file_id: str) -> str:
     return f"files/{file_id}/content"
 

@@ -1,13 +1,12 @@
-"""Configuration, from `PANDO_*` environment variables. Built by `main()` functions, never at import."""
+"""Configuration from `PANDO_*` environment variables. Built by `main()`, never at import."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from pydantic import field_validator
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 

@@ -77,7 +77,7 @@ class Storage:
         except FileNotFoundError as error:
             raise NotFound(f"no such file in storage: {path}") from error
 
-    def list(self, path: str) -> list[str]:
+    def names(self, path: str) -> list[str]:
         """Names directly below `path`, sorted; empty if there is no such folder."""
         full = self._full(path)
         try:
@@ -86,6 +86,13 @@ class Storage:
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
         return sorted(name for name in names if not name.endswith(".partial"))
+
+    def walk(self, path: str) -> list[str]:
+        """Files anywhere below `path`, as paths relative to it, sorted; empty if there are none."""
+        full = self._full(path)
+        files = self.fs.find(full) if self.fs.isdir(full) else []
+        relative = (file[len(full) :].lstrip("/") for file in files)
+        return sorted(name for name in relative if not name.endswith(".partial"))
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all in it; nothing happens if it is not there."""

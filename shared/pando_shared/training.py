@@ -127,6 +127,11 @@ def resolve(config: TrainingConfig, adapter: AdapterConfig, examples: int) -> Pl
         warmup_steps=math.ceil(config.warmup_ratio * total),
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
-        config=replace(config, n_epochs=epochs, batch_size=batch, learning_rate=rate,
-                       learning_rate_multiplier=1.0),
+        config=replace(
+            config,
+            n_epochs=epochs,
+            batch_size=batch,
+            learning_rate=rate,
+            learning_rate_multiplier=1.0,
+        ),
     )

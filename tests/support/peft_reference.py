@@ -64,8 +64,7 @@ def train(model, data: ListSequences, plan: Plan, steps: int) -> list[float]:
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate_at(step)
         items = [
-            data.sequence(int(i))
-            for i in batch_at(step, len(data), plan.batch_size, config.seed)
+            data.sequence(int(i)) for i in batch_at(step, len(data), plan.batch_size, config.seed)
         ]
         ids, mask, labels = padded(items)
         loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss

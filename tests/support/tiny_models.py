@@ -33,7 +33,6 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 }
 
 
-
 def save_random_model(family: str, folder: str) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(CONFIGS[family], dtype=torch.float32)

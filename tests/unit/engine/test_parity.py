@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import peft_reference
 import pytest
 import torch
-from tiny_models import CONFIGS, random_sequences
 
+import peft_reference
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.training import TrainingConfig, resolve
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine, StepReport
 from pando_worker.engine.job import TrainingJob
+from tiny_models import CONFIGS, random_sequences
 
 STEPS = 50
 
@@ -88,9 +88,7 @@ def test_four_loras_beside_four_others_equal_peft(model_folder, token_budget):
     losses = run(engine, set(SUBJECTS), STEPS)
     assert base.digest() == before
     for name in SUBJECTS:
-        assert_equals_peft(
-            folder, residents[name], losses[name], models[name], data[name], STEPS
-        )
+        assert_equals_peft(folder, residents[name], losses[name], models[name], data[name], STEPS)
 
 
 @pytest.mark.parametrize("name", SUBJECTS)

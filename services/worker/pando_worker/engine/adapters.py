@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+
 from pando_kernels.lora import LoraLinear
 from pando_kernels.meft import MeftLayer
 from pando_kernels.paca import PacaLinear
-from torch import Tensor
-
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel

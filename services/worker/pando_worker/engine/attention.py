@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+
 from pando_kernels.packed_attention import (
     causal_window,
     packed_attention,
     softcapped_attention,
 )
 from pando_kernels.plan import current_plan
-from torch import Tensor, nn
-from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface
 
 IMPLEMENTATION = "pando_packed"
 

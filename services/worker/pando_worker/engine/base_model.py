@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
 from pando_kernels.frozen_head import FrozenHead
 from pando_kernels.fused_linear import AdaptedLinear
 from pando_kernels.meft import attach_meft
 from pando_kernels.plan import Plan, planned
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
-
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.attention import IMPLEMENTATION, register_attention
 
@@ -47,7 +47,8 @@ class BaseModel:
             output = self.decoder(
                 input_ids=ids[None], position_ids=positions[None], use_cache=False
             )
-        return output.last_hidden_state[0]
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
 
     def match(self, targets: tuple[str, ...]) -> list[str]:
         """Full names of the linears that `targets` mean: "all-linear", leaf names or suffixes.
@@ -153,7 +154,7 @@ def _check_packing(base: BaseModel) -> None:
     error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
     if not error <= tolerance:
         raise InvalidRequest(
-            f"{base.path} ({type(base.model).__name__}) cannot be trained packed: its logits differ "
-            f"by {error:.2g} (relative) from those of the same sequences alone",
+            f"{base.path} ({type(base.model).__name__}) cannot be trained packed: its logits "
+            f"differ by {error:.2g} (relative) from those of the same sequences alone",
             param="model",
         )

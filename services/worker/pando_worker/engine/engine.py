@@ -85,7 +85,7 @@ class Engine:
         return resident
 
     def step(self) -> list[StepReport | JobFailed]:
-        """One microbatch of all unfinished jobs' sequences, and the optimizer steps it completes."""
+        """One microbatch of unfinished jobs' sequences, and the optimizer steps it completes."""
         active = [job for job in self._jobs.values() if not job.finished]
         taken = pack(
             [
@@ -184,9 +184,7 @@ class Engine:
         mean = loss / max(1, targets)
         improved = mean < resident.best_valid_loss
         resident.best_valid_loss = min(mean, resident.best_valid_loss)
-        resident.validations_without_gain = (
-            0 if improved else resident.validations_without_gain + 1
-        )
+        resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
 
 

@@ -70,9 +70,7 @@ class ResidentJob:
         """The batch of the step in progress, started if there is none."""
         if self.batch is None:
             plan = self.job.plan
-            indices = batch_at(
-                self.step, len(self.job.train), plan.batch_size, plan.config.seed
-            )
+            indices = batch_at(self.step, len(self.job.train), plan.batch_size, plan.config.seed)
             items = [self.job.train.sequence(int(i)) for i in indices]
             self.batch = BatchProgress(
                 pending=items,

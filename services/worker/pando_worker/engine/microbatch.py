@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pando_kernels.frozen_head import frozen_head_loss
-from pando_kernels.plan import Plan, Segment
 from torch import Tensor
 
+from pando_kernels.frozen_head import frozen_head_loss
+from pando_kernels.plan import Plan, Segment
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.base_model import BaseModel
 
-Sequence2 = tuple[NDArray[np.integer], NDArray[np.bool_]]
+TokensAndTargets = tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]
 
 #: The output layer's logits exist for this many numbers at a time (fp32, so 4 bytes each).
 _LOGITS_AT_ONCE = 4 << 20
@@ -26,7 +27,7 @@ class Share:
     """One job's part of a microbatch: its adapter, its sequences, and a target's loss weight."""
 
     adapter: Adapter | None
-    sequences: Sequence[Sequence2]
+    sequences: Sequence[TokensAndTargets]
     target_weight: float
     rng: torch.Generator | None
 
@@ -66,7 +67,7 @@ def run_microbatch(base: BaseModel, shares: Sequence[Share], train: bool) -> lis
     plan = Plan(tuple(segments), tuple(lengths))
     device = base.device
 
-    def tensor(parts: list[NDArray[np.integer]]) -> Tensor:
+    def tensor(parts: Sequence[NDArray[np.integer[Any]]]) -> Tensor:
         return torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(device)
 
     with torch.set_grad_enabled(train):

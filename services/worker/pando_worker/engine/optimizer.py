@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from pando_kernels.adamw import AdamWSettings, adamw_step, clip_gradient
-
 from pando_shared.errors import TrainingFailed
 from pando_worker.engine.job import ResidentJob
 

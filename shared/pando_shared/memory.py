@@ -1,0 +1,139 @@
+"""The byte model: what a worker needs at its peak, predicted from shapes alone.
+
+M(S) = base + Σ (adapter + gradient + optimizer) + activations(token budget) + logits chunk
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from typing import Protocol
+
+from pando_shared.adapters import ALL_LINEAR, AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+
+#: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
+RUNTIME_BYTES = 512 << 20
+#: Value, gradient and two AdamW moments, each fp32.
+_TRAINED_BYTES = 4 * 4
+#: The engine keeps its logits chunk below this many fp32 numbers, but never below 16 rows; the
+#: chunk, its copy in the base's type and a temporary exist at once.
+_LOGITS_AT_ONCE = 4 << 20
+_LOGITS_COPIES = 3
+
+
+class LinearShape(Protocol):
+    """A kind of linear layer, `count` of them in the model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def in_features(self) -> int: ...
+    @property
+    def out_features(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+
+
+class BaseShape(Protocol):
+    """What the byte model needs to know of a base; `catalogue.BaseModel` is one."""
+
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def parameters(self) -> int: ...
+    @property
+    def linears(self) -> Sequence[LinearShape]: ...
+
+
+def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:
+    """How many numbers the adapter trains."""
+    match adapter:
+        case LoraConfig():
+            return sum(
+                linear.count * adapter.rank * (linear.in_features + linear.out_features)
+                for linear in _targets(base, adapter.target_modules)
+            )
+        case PacaConfig():
+            return sum(
+                linear.count * adapter.rank * linear.out_features
+                for linear in _targets(base, adapter.target_modules)
+            )
+        case MeftConfig():
+            per_layer = (2 * adapter.num_keys + adapter.experts) * base.hidden_size
+            return base.layers * per_layer
+
+
+def _targets(base: BaseShape, names: tuple[str, ...]) -> list[LinearShape]:
+    if names == ALL_LINEAR:
+        return list(base.linears)
+    leaves = {name.rsplit(".", 1)[-1] for name in names}
+    return [linear for linear in base.linears if any(fnmatch(linear.name, n) for n in leaves)]
+
+
+def adapter_bytes(base: BaseShape, adapter: AdapterConfig) -> int:
+    """Bytes an adapter holds while it trains: fp32 values, gradients and both moments."""
+    return trained_parameters(base, adapter) * _TRAINED_BYTES
+
+
+def activation_bytes_per_token(base: BaseShape, adapter: AdapterConfig, element_bytes: int) -> int:
+    """Bytes one token keeps alive until the backward pass has used them.
+
+    A layer keeps its input and both norms' inputs, q, k, v and the attention's output, and four
+    vectors of the feed-forward network. LoRA also keeps every linear's input; PaCA only r columns
+    of it; MEFT its probed products.
+    """
+    d, attention = base.hidden_size, 2 * (base.heads + base.kv_heads) * base.head_dim
+    kept = 2 * d + attention + 3 * base.intermediate_size
+    extra_fp32 = 0
+    match adapter:
+        case LoraConfig():
+            kept += 2 * d + base.intermediate_size
+            extra_fp32 = adapter.rank * len(_targets(base, adapter.target_modules))
+            if adapter.dropout:
+                inputs = sum(t.in_features for t in _targets(base, adapter.target_modules))
+                kept += inputs // max(1, element_bytes)
+        case PacaConfig():
+            extra_fp32 = adapter.rank * len(_targets(base, adapter.target_modules))
+        case MeftConfig():
+            probed = adapter.probes * (adapter.num_keys // adapter.experts)
+            kept += d
+            extra_fp32 = 3 * probed
+    return base.layers * (kept * element_bytes + 4 * extra_fp32)
+
+
+def predict_peak_bytes(
+    base: BaseShape,
+    adapters: Sequence[AdapterConfig],
+    token_budget: int,
+    weight_dtype_bytes: int,
+    resident_bytes: int = 0,
+) -> int:
+    """Peak bytes of a worker that trains these adapters together.
+
+    `resident_bytes` is what a worker with this base loaded was measured to hold; 0: not known yet.
+    The activations are those of a full microbatch, all of it from the hungriest adapter.
+    """
+    resident = resident_bytes or RUNTIME_BYTES + base.parameters * weight_dtype_bytes
+    trained = sum(adapter_bytes(base, adapter) for adapter in adapters)
+    per_token = max(
+        (activation_bytes_per_token(base, a, weight_dtype_bytes) for a in adapters), default=0
+    )
+    # The backward pass of a layer holds a few of its widest tensors on top.
+    widest = max(base.intermediate_size, base.hidden_size)
+    backward = token_budget * weight_dtype_bytes * (3 * widest + 4 * base.hidden_size)
+    logits = 4 * _LOGITS_COPIES * max(_LOGITS_AT_ONCE, 16 * base.vocab_size)
+    largest = max((adapter_bytes(base, adapter) for adapter in adapters), default=0)
+    optimizer_scratch = largest // 4
+    return resident + trained + token_budget * per_token + backward + logits + optimizer_scratch
