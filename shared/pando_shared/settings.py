@@ -21,12 +21,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PANDO_", extra="ignore")
 
     redis_url: str = "redis://localhost:6379/0"
-    storage_url: str = Field("file://./.pando/storage", description="any fsspec URL")
+    storage_url: str = Field(default="file://./.pando/storage", description="any fsspec URL")
     models: Annotated[dict[str, str], NoDecode] = {}
 
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
     max_upload_bytes: PositiveInt = 512 * MIB
+    sample_timeout_seconds: PositiveFloat = Field(120.0, description="longest silence of a worker")
 
     round_seconds: PositiveFloat = 20.0
     lease_seconds: PositiveFloat = 15.0
@@ -36,10 +37,18 @@ class Settings(BaseSettings):
     memory_headroom: PositiveFloat = 0.10
 
     worker_id: str | None = None
-    device: str | None = Field(None, description="cpu or cuda:N; default: cuda:0 if there is one")
-    dtype: str | None = Field(None, description="float32 or bfloat16; default: bfloat16 on a GPU")
-    token_budget: PositiveInt | None = Field(None, description="tokens a microbatch, at most")
-    memory_bytes: NonNegativeInt | None = Field(None, description="budget; default: 90 % of it all")
+    device: str | None = Field(
+        default=None, description="cpu or cuda:N; default: cuda:0 if there is one"
+    )
+    dtype: str | None = Field(
+        default=None, description="float32 or bfloat16; default: bfloat16 on a GPU"
+    )
+    token_budget: PositiveInt | None = Field(
+        default=None, description="tokens a microbatch, at most"
+    )
+    memory_bytes: NonNegativeInt | None = Field(
+        default=None, description="budget; default: 90 % of it all"
+    )
     cache_dir: Path = Path(".pando/cache")
     metrics_port: int | None = None
 
