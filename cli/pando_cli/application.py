@@ -1,0 +1,99 @@
+"""The `pando` command, put together from its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from pando_cli.commands import (
+    adapters,
+    demo,
+    files,
+    fleet,
+    jobs,
+    keys,
+    logs,
+    recover,
+    stack,
+    submit,
+    watch,
+)
+from pando_cli.exit_codes import EXPLANATION
+from pando_cli.option_groups import expanded
+
+_RUN = "The service on this machine"
+_JOBS = "Jobs"
+_RESULTS = "Adapters and files"
+_OPERATE = "For the operator"
+
+_HELP = f"""Train many adapters on one frozen base model at once.
+
+    pando demo                                        four jobs, start to end
+
+    pando up --detach                                 a service to keep
+
+    pando submit data.jsonl --model tiny --wait       train an adapter
+
+    pando sample ftjob-... "Hello"                    talk to it
+
+Commands find the service by --url and --api-key, else PANDO_URL and PANDO_API_KEY, else by what
+`pando up` left in its home (--home, else PANDO_HOME, else ~/.pando). All take --json: one JSON
+document on stdout (one a line where there are many), an error as {{"error": {{...}}}}.
+
+{EXPLANATION}
+"""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        name="pando",
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for panel, commands in (
+        (_RUN, (("up", stack.up), ("down", stack.down), ("demo", demo.demo))),
+        (
+            _JOBS,
+            (
+                ("submit", submit.submit),
+                ("estimate", submit.estimate),
+                ("list", jobs.list_jobs),
+                ("show", jobs.show),
+                ("watch", watch.watch),
+                ("logs", logs.logs),
+                ("cancel", jobs.cancel),
+                ("pause", jobs.pause),
+                ("resume", jobs.resume),
+            ),
+        ),
+        (
+            _RESULTS,
+            (
+                ("models", adapters.models),
+                ("download", adapters.download),
+                ("sample", adapters.sample),
+                ("files", files.files),
+            ),
+        ),
+        (_OPERATE, (("workers", fleet.workers), ("queue", fleet.queue))),
+    ):
+        for name, command in commands:
+            app.command(name, rich_help_panel=panel)(expanded(command))
+    app.add_typer(_keys(), name="keys", rich_help_panel=_OPERATE)
+    app.command("recover", rich_help_panel=_OPERATE)(expanded(recover.recover))
+    return app
+
+
+def _keys() -> typer.Typer:
+    group = typer.Typer(
+        help="Make, list and revoke API keys; works on Redis and storage directly.",
+        no_args_is_help=True,
+    )
+    for name, command in (
+        ("create", keys.create),
+        ("list", keys.list_keys),
+        ("revoke", keys.revoke),
+    ):
+        group.command(name)(expanded(command))
+    return group

@@ -1,0 +1,1 @@
+"""`pando demo`: four jobs of three methods train together on one frozen base."""

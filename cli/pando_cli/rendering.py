@@ -1,0 +1,107 @@
+"""Numbers, states and jobs as people like to read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+JsonObject = dict[str, Any]
+
+STYLES = {
+    "validating_files": "cyan",
+    "queued": "yellow",
+    "running": "bold blue",
+    "paused": "magenta",
+    "succeeded": "green",
+    "failed": "bold red",
+    "cancelled": "dim",
+}
+
+
+def human_bytes(count: float | None) -> str:
+    """1536 -> "1.5 KiB"; nothing known -> "-"."""
+    if count is None:
+        return "-"
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """95 -> "1m35s"."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def clock_time(timestamp: float | None) -> str:
+    if timestamp is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def state(status: str) -> Text:
+    return Text(status, style=STYLES.get(status, ""))
+
+
+def method(job: JsonObject) -> str:
+    """The adapter's type: lora, paca or meft."""
+    adapter = job.get("adapter")
+    return str(adapter["type"]) if isinstance(adapter, dict) and "type" in adapter else "-"
+
+
+def progress(job: JsonObject) -> JsonObject:
+    """The job's progress object, empty before training has begun."""
+    value = job.get("progress")
+    return value if isinstance(value, dict) else {}
+
+
+def label(job: JsonObject) -> str:
+    """What people call the job: its suffix, else its id."""
+    return str(job.get("user_provided_suffix") or job["id"])
+
+
+def jobs_table(jobs: Sequence[JsonObject]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("job", "name", "method", "model", "status"):
+        table.add_column(column, overflow="fold", no_wrap=column == "job")
+    for column in ("step", "loss", "created"):
+        table.add_column(column, justify="right")
+    for job in jobs:
+        at = progress(job)
+        table.add_row(
+            job["id"],
+            job.get("user_provided_suffix") or "",
+            method(job),
+            job["model"],
+            state(job["status"]),
+            f"{at.get('step', 0)}/{at.get('total_steps') or '?'}" if at else "-",
+            number(at.get("train_loss")),
+            clock_time(job["created_at"]),
+        )
+    return table
+
+
+def fields_table(rows: Sequence[tuple[str, Any]]) -> Table:
+    """Name and value, a line each; values that are None are left out."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+    return table

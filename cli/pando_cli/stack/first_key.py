@@ -1,0 +1,32 @@
+"""The key that `pando up` itself uses, and hands to later commands on this machine."""
+
+from __future__ import annotations
+
+from pando_cli import client_config
+from pando_cli.client_config import ClientConfig
+from pando_cli.home import Home
+from pando_cli.key_store import create_key, usable
+from pando_shared.clock import Clock
+from pando_shared.recovery import recover
+from pando_shared.storage import Storage
+from pando_shared.store import Store
+
+FIRST_TENANT = "default"
+
+
+def ensure_key(home: Home, url: str, store: Store, storage: Storage, clock: Clock) -> ClientConfig:
+    """URL and a key that works, kept in the home: the one that is there, else a new one.
+
+    An empty store beside a filled storage is a Redis that lost its data; it is rebuilt first, so
+    that keys users have do not stop working.
+    """
+    if not store.list_keys() and storage.names("keys"):
+        recover(store, storage, clock.now())
+    kept = client_config.load(home)
+    if kept is not None and usable(store, kept.api_key):
+        secret = kept.api_key
+    else:
+        secret, _ = create_key(store, storage, FIRST_TENANT, "made by pando up", clock.now())
+    config = ClientConfig(url, secret)
+    client_config.save(home, config)
+    return config

@@ -1,0 +1,93 @@
+"""Which processes make a stack, with which environment."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pando_cli.errors import StackError, UsageError
+from pando_cli.home import Home
+from pando_cli.stack.redis_server import RedisAddress, find_redis_server
+from pando_cli.stack.service_spec import ServiceSpec, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlan:
+    """Everything `pando up` was asked for. `models` maps names to folders or hub ids."""
+
+    home: Home
+    host: str
+    port: int
+    models: Mapping[str, str]
+    devices: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Where commands on this machine reach the API."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"http://{host}:{self.port}"
+
+    def environment(self, redis: RedisAddress) -> dict[str, str]:
+        """The PANDO_* variables that all services share."""
+        return {
+            "PANDO_REDIS_URL": redis.url,
+            "PANDO_STORAGE_URL": f"file://{self.home.storage}",
+            "PANDO_MODELS": ",".join(f"{name}={path}" for name, path in self.models.items()),
+            "PANDO_HOST": self.host,
+            "PANDO_PORT": str(self.port),
+            "PANDO_CACHE_DIR": str(self.home.cache),
+        }
+
+
+def redis_spec(config: Path) -> ServiceSpec:
+    return ServiceSpec("redis", (str(find_redis_server()), str(config)), Tier.REDIS)
+
+
+def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[ServiceSpec]:
+    """API, scheduler, the worker that prepares data, and one that trains for each device."""
+    specs = [
+        ServiceSpec("api", (_script("pando-api"),), Tier.SERVICE, environment),
+        ServiceSpec("scheduler", (_script("pando-scheduler"),), Tier.SERVICE, environment),
+        ServiceSpec("prepare", (_script("pando-worker"), "--prepare"), Tier.WORKER, environment),
+    ]
+    for device in plan.devices:
+        name = f"worker-{device.replace(':', '')}"
+        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": f"{socket.gethostname()}-{name[7:]}"}
+        spec = ServiceSpec(name, (_script("pando-worker"),), Tier.WORKER, {**environment, **own})
+        specs.append(spec)
+    return specs
+
+
+def parse_models(pairs: Sequence[str]) -> dict[str, str]:
+    """NAME=PATH pairs; PATH is a folder, made absolute, or an id on the Hugging Face hub.
+
+    Raises:
+        UsageError: a pair is not one, or names a folder that is not there.
+    """
+    models: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not (name and equals and path) or "," in pair:
+            raise UsageError(
+                f"--model wants NAME=PATH, without commas, got {pair!r}", param="model"
+            )
+        folder = Path(path).expanduser()
+        if path.startswith((".", "/", "~")) and not folder.is_dir():
+            raise UsageError(f"--model {name}: there is no folder {folder}", param="model")
+        models[name] = str(folder.resolve()) if folder.is_dir() else path
+    return models
+
+
+def _script(name: str) -> str:
+    """A console script of the environment we run in, whether or not it is on PATH."""
+    script = Path(sys.executable).parent / name
+    if not script.exists():
+        raise StackError(
+            f"{name} is not installed beside {sys.executable}",
+            code="not_installed",
+            hint="Run `make setup`, or install all of requirements.txt into this environment.",
+        )
+    return str(script)
