@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: PositiveInt = 8000
     max_upload_bytes: PositiveInt = 512 * MIB
-    sample_timeout_seconds: PositiveFloat = Field(120.0, description="longest silence of a worker")
+    sample_timeout_seconds: PositiveFloat = 120.0
 
     round_seconds: PositiveFloat = 20.0
     lease_seconds: PositiveFloat = 15.0

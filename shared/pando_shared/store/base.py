@@ -10,6 +10,11 @@ from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.workers import Round, SampleChunk, Worker
 
+#: A request for a sample that is older counts no more: its message or its worker was lost.
+SAMPLE_REQUEST_SECONDS = 300
+#: How long a sample's text is kept after its last chunk.
+SAMPLE_TEXT_SECONDS = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -24,14 +29,15 @@ class Change:
 class Store(Protocol):
     """All methods are atomic, synchronous and safe to call from any thread."""
 
-    # Jobs ---------------------------------------------------------------------------------
-
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
-        """Keep a new job. With a key seen before (within a day, same tenant), return that job."""
+        """Keep a new job. With a key seen before (within a day, same tenant), return that job.
+
+        A job that is there already is returned as it is, so that creating can be repeated.
+        """
         ...
 
     def restore_job(self, job: Job) -> bool:
-        """Keep a job found in storage unless the store has it already; tells whether it was kept."""
+        """Keep a job found in storage unless the store has it; tells whether it was kept."""
         ...
 
     def get_job(self, job_id: str) -> Job:
@@ -62,10 +68,11 @@ class Store(Protocol):
 
     def count_jobs(self) -> dict[JobState, int]: ...
 
-    # Events and checkpoints ---------------------------------------------------------------
-
     def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
-        """Add to a job's history. With `epoch`, raises StaleEpoch unless it is still the job's."""
+        """Add to a job's history. With `epoch`, raises StaleEpoch unless it is still the job's.
+
+        Raises NotFound.
+        """
         ...
 
     def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
@@ -79,8 +86,6 @@ class Store(Protocol):
     def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
         """Newest first."""
         ...
-
-    # Files, models, keys ------------------------------------------------------------------
 
     def put_file(self, record: FileRecord) -> None: ...
 
@@ -118,8 +123,6 @@ class Store(Protocol):
 
     def list_keys(self) -> list[ApiKey]: ...
 
-    # Workers and rounds -------------------------------------------------------------------
-
     def put_worker(self, worker: Worker) -> None: ...
 
     def list_workers(self) -> list[Worker]:
@@ -132,8 +135,17 @@ class Store(Protocol):
         """Keep a planned round; its message goes out after this."""
         ...
 
-    def begin_round(self, round_id: str, worker_id: str, incarnation: str, now: float) -> Round | None:
-        """Claim a planned round for the worker it is for. None: unknown, begun or not yours."""
+    def begin_round(
+        self, round_id: str, worker_id: str, incarnation: str, now: float
+    ) -> Round | None:
+        """Claim a planned round for the worker it is for. None: unknown, begun or not yours.
+
+        Wakes the scheduler, so that the next round is planned while this one runs.
+        """
+        ...
+
+    def withdraw_round(self, round_id: str) -> bool:
+        """Forget a round that has not begun. False: it has, or it is unknown."""
         ...
 
     def end_round(self, round_id: str) -> None:
@@ -143,8 +155,6 @@ class Store(Protocol):
     def rounds(self) -> list[Round]:
         """All rounds planned or running, by `planned_at`."""
         ...
-
-    # Samples ------------------------------------------------------------------------------
 
     def push_sample_chunks(self, sample_id: str, chunks: Sequence[SampleChunk]) -> None:
         """Chunks vanish an hour after the last."""
@@ -161,8 +171,6 @@ class Store(Protocol):
     def samples_waiting(self, worker_id: str) -> int: ...
 
     def sample_done(self, worker_id: str, sample_id: str) -> None: ...
-
-    # Signals ------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Make the scheduler look now."""

@@ -1,0 +1,172 @@
+"""Jobs, their indexes, events and checkpoints in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+
+from pando_shared.codec import decode, encode
+from pando_shared.errors import NotFound, StaleEpoch
+from pando_shared.jobs import Job, JobState
+from pando_shared.records import CheckpointRecord, Event
+from pando_shared.store.base import Change
+from pando_shared.store.order import newest_first, oldest_first
+from pando_shared.store.redis import keys
+from pando_shared.store.redis.client import script, transact
+from pando_shared.store.redis.signals import wake
+
+IDEMPOTENCY_SECONDS = 24 * 3600
+
+
+class RedisJobs:
+    """The part of `RedisStore` that knows jobs."""
+
+    def __init__(self, redis: Redis):
+        self._redis = redis
+        self._page = redis.register_script(script("page"))
+        self._members = redis.register_script(script("members"))
+        self._append = redis.register_script(script("append_events"))
+
+    def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
+        seen = None
+        if idempotency_key is not None:
+            seen = keys.idempotency(job.spec.tenant, idempotency_key)
+
+        def body(pipe: Pipeline) -> Job:
+            kept: Any = pipe.get(keys.job(job.id))
+            if kept is None and seen:
+                earlier: Any = pipe.get(seen)
+                kept = pipe.get(keys.job(earlier.decode())) if earlier else None
+            if kept is not None:
+                return decode(Job, kept)
+            pipe.multi()
+            _write_new(pipe, job)
+            if seen:
+                pipe.set(seen, job.id, ex=IDEMPOTENCY_SECONDS)
+            return job
+
+        return transact(self._redis, [keys.job(job.id), *([seen] if seen else [])], body)
+
+    def restore_job(self, job: Job) -> bool:
+        def body(pipe: Pipeline) -> bool:
+            if pipe.exists(keys.job(job.id)):
+                return False
+            pipe.multi()
+            _write_new(pipe, job)
+            return True
+
+        return transact(self._redis, [keys.job(job.id)], body)
+
+    def get_job(self, job_id: str) -> Job:
+        text = self._redis.get(keys.job(job_id))
+        if text is None:
+            raise NotFound(f"no such job: {job_id}")
+        return decode(Job, text)
+
+    def get_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        if not job_ids:
+            return []
+        texts: Any = self._redis.mget([keys.job(job_id) for job_id in job_ids])
+        return [None if text is None else decode(Job, text) for text in texts]
+
+    def update_job(self, job_id: str, change: Callable[[Job], Job | Change]) -> Job:
+        def body(pipe: Pipeline) -> Job:
+            text: Any = pipe.get(keys.job(job_id))
+            if text is None:
+                raise NotFound(f"no such job: {job_id}")
+            before = decode(Job, text)
+            outcome = change(before)
+            wanted = outcome if isinstance(outcome, Change) else Change(outcome)
+            pipe.multi()
+            _write_change(pipe, before, wanted)
+            return wanted.job
+
+        return transact(self._redis, [keys.job(job_id)], body)
+
+    def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
+        if limit < 1:
+            return []
+        arguments: list[str | int] = [keys.JOB_PREFIX, after or "", limit]
+        texts: Any = self._page(keys=[keys.jobs_of(tenant)], args=arguments)
+        if texts is None:
+            raise NotFound(f"no such job: {after}")
+        return [decode(Job, text) for text in texts]
+
+    def jobs_in(self, *states: JobState) -> list[Job]:
+        return self._members_of([keys.jobs_in(state) for state in states])
+
+    def leased_jobs(self) -> list[Job]:
+        return self._members_of([keys.LEASED])
+
+    def _members_of(self, indexes: list[str]) -> list[Job]:
+        if not indexes:
+            return []
+        texts: Any = self._members(keys=indexes, args=[keys.JOB_PREFIX])
+        return oldest_first(decode(Job, text) for text in texts)
+
+    def count_jobs(self) -> dict[JobState, int]:
+        with self._redis.pipeline() as pipe:
+            for state in JobState:
+                pipe.scard(keys.jobs_in(state))
+            return dict(zip(JobState, pipe.execute(), strict=True))
+
+    def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
+        texts = [encode(event).decode() for event in events]
+        current: Any = self._append(
+            keys=[keys.job(job_id), keys.events(job_id)],
+            args=["" if epoch is None else str(epoch), *texts],
+        )
+        if current is None:
+            raise NotFound(f"no such job: {job_id}")
+        if current != -1:
+            raise StaleEpoch(f"job {job_id} is at epoch {current}, writer has {epoch}")
+
+    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
+        return self._events(job_id, max(0, start), start + limit)
+
+    def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
+        length: Any = self._redis.llen(keys.events(job_id))
+        end = length if seq is None else min(seq, length)
+        return self._events(job_id, max(0, end - limit), end)[::-1]
+
+    def _events(self, job_id: str, start: int, end: int) -> list[Event]:
+        if end <= start:
+            return []
+        texts: Any = self._redis.lrange(keys.events(job_id), start, end - 1)
+        return [replace(decode(Event, text), seq=start + i) for i, text in enumerate(texts)]
+
+    def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
+        texts: Any = self._redis.hvals(keys.checkpoints(job_id))
+        return newest_first(decode(CheckpointRecord, text) for text in texts)
+
+
+def _write_new(pipe: Pipeline, job: Job) -> None:
+    pipe.set(keys.job(job.id), encode(job))
+    pipe.zadd(keys.jobs_of(job.spec.tenant), {job.id: job.created_at})
+    pipe.sadd(keys.jobs_in(job.state), job.id)
+    if job.lease is not None:
+        pipe.sadd(keys.LEASED, job.id)
+    wake(pipe)
+
+
+def _write_change(pipe: Pipeline, before: Job, change: Change) -> None:
+    job = change.job
+    pipe.set(keys.job(job.id), encode(job))
+    if job.state is not before.state:
+        pipe.smove(keys.jobs_in(before.state), keys.jobs_in(job.state), job.id)
+        wake(pipe)
+    if job.lease is None:
+        pipe.srem(keys.LEASED, job.id)
+    else:
+        pipe.sadd(keys.LEASED, job.id)
+    if change.events:
+        pipe.rpush(keys.events(job.id), *(encode(event) for event in change.events))
+    if change.model is not None:
+        pipe.hset(keys.models(change.model.tenant), change.model.name, encode(change.model))
+    if change.checkpoint is not None:
+        record = change.checkpoint
+        pipe.hset(keys.checkpoints(job.id), record.id, encode(record))

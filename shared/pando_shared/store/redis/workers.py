@@ -1,0 +1,76 @@
+"""Workers and the rounds planned for them, in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+
+from pando_shared.codec import decode, encode
+from pando_shared.store.order import oldest_first
+from pando_shared.store.redis import keys
+from pando_shared.store.redis.client import transact
+from pando_shared.store.redis.signals import wake
+from pando_shared.workers import Round, Worker
+
+
+class RedisWorkers:
+    """The part of `RedisStore` that knows workers and rounds."""
+
+    def __init__(self, redis: Redis):
+        self._redis = redis
+
+    def put_worker(self, worker: Worker) -> None:
+        self._redis.hset(keys.WORKERS, worker.id, encode(worker))
+
+    def list_workers(self) -> list[Worker]:
+        texts: Any = self._redis.hvals(keys.WORKERS)
+        return sorted((decode(Worker, text) for text in texts), key=lambda worker: worker.id)
+
+    def remove_worker(self, worker_id: str) -> None:
+        self._redis.hdel(keys.WORKERS, worker_id)
+
+    def plan_round(self, planned: Round) -> None:
+        self._redis.hset(keys.ROUNDS, planned.id, encode(planned))
+
+    def begin_round(
+        self, round_id: str, worker_id: str, incarnation: str, now: float
+    ) -> Round | None:
+        def body(pipe: Pipeline) -> Round | None:
+            text: Any = pipe.hget(keys.ROUNDS, round_id)
+            if text is None:
+                return None
+            planned = decode(Round, text)
+            mine = (planned.worker_id, planned.incarnation) == (worker_id, incarnation)
+            if not mine or planned.started_at is not None:
+                return None
+            begun = replace(planned, started_at=now)
+            pipe.multi()
+            pipe.hset(keys.ROUNDS, round_id, encode(begun))
+            wake(pipe)
+            return begun
+
+        return transact(self._redis, [keys.ROUNDS], body)
+
+    def withdraw_round(self, round_id: str) -> bool:
+        def body(pipe: Pipeline) -> bool:
+            text: Any = pipe.hget(keys.ROUNDS, round_id)
+            if text is None or decode(Round, text).started_at is not None:
+                return False
+            pipe.multi()
+            pipe.hdel(keys.ROUNDS, round_id)
+            return True
+
+        return transact(self._redis, [keys.ROUNDS], body)
+
+    def end_round(self, round_id: str) -> None:
+        with self._redis.pipeline() as pipe:
+            pipe.hdel(keys.ROUNDS, round_id)
+            wake(pipe)
+            pipe.execute()
+
+    def rounds(self) -> list[Round]:
+        texts: Any = self._redis.hvals(keys.ROUNDS)
+        return oldest_first(decode(Round, text) for text in texts)

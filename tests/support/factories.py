@@ -1,0 +1,43 @@
+"""Domain values with everything filled in that a test does not care about."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from pando_shared.adapters import LoraConfig
+from pando_shared.jobs import Job, JobSpec, JobState, Priority
+from pando_shared.workers import Worker
+
+_numbers = itertools.count(1)
+EPOCH_START = 1_700_000_000.0
+
+
+def make_job(
+    job_id: str | None = None,
+    *,
+    tenant: str = "acme",
+    model: str = "tiny",
+    priority: Priority = Priority.NORMAL,
+    created_at: float = EPOCH_START,
+    state: JobState = JobState.QUEUED,
+    rank: int = 16,
+    **fields: Any,
+) -> Job:
+    spec = JobSpec(tenant, model, "file-1", LoraConfig(rank=rank), priority=priority)
+    job = Job(job_id or f"ftjob-{next(_numbers):024x}", spec, created_at, state=state)
+    return replace(job, **fields)
+
+
+def make_worker(worker_id: str = "w1", **fields: Any) -> Worker:
+    worker = Worker(
+        id=worker_id,
+        incarnation=f"{worker_id}-first",
+        device="cpu",
+        budget_bytes=1000,
+        heartbeat_at=EPOCH_START,
+        token_budget=512,
+        models=("tiny",),
+    )
+    return replace(worker, **fields)
