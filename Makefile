@@ -1,0 +1,58 @@
+# Everything a developer does, from a fresh clone: `make help`.
+#
+# PYTHON=python3.12   the interpreter that .venv is made with (3.11 or newer)
+# TORCH=cuda          leave constraints.txt out, so that pip takes the newest CUDA build of torch;
+#                     .venv remembers it, TORCH=pinned goes back
+
+PYTHON ?= python3
+VENV := .venv
+TORCH ?= $(if $(wildcard $(VENV)/.installed-cuda),cuda,pinned)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(TORCH)
+REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt \
+	$(wildcard */pyproject.toml services/*/pyproject.toml)
+PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
+	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format unit bench clean
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+setup: $(STAMP) ## Make .venv with everything in it
+
+$(STAMP): $(REQUIREMENTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),cuda)
+	sed '/^-[cr] /d' requirements.txt requirements-dev.txt | \
+		$(BIN)/python -m pip install --quiet --requirement /dev/stdin
+else
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+endif
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: setup ## Train four adapters together, and hear what each has learnt
+	$(BIN)/pando demo $(ARGS)
+
+test: lint unit ## Lint, then all tests
+
+lint: setup ## ruff, mypy, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/lint-imports
+
+unit: setup ## All tests; ARGS="-k name" for some
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+format: setup ## Format, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## Compare with training one job after another; ARGS="--json FILE"
+	$(BIN)/python benchmarks/train_throughput.py $(ARGS)
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
