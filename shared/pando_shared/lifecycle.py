@@ -28,5 +28,19 @@ def transition(
     Raises what `change` raises, and NotFound.
     """
     job = store.update_job(job_id, change)
-    storage.write(layout.job_record(job_id), encode(job))
+    record(store, storage, job)
     return job
+
+
+def record(store: Store, storage: Storage, job: Job) -> None:
+    """Write `job.json`, and again for as long as the job has moved on meanwhile.
+
+    Two processes may write the records of two changes in the wrong order; whoever was overtaken
+    finds the later state in the store and writes that.
+    """
+    while True:
+        storage.write(layout.job_record(job.id), encode(job))
+        current = store.get_jobs([job.id])[0]
+        if current is None or (current.state, current.epoch) == (job.state, job.epoch):
+            return
+        job = current
