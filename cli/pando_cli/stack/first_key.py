@@ -7,7 +7,7 @@ from pando_cli.client_config import ClientConfig
 from pando_cli.home import Home
 from pando_cli.key_store import create_key, usable
 from pando_shared.clock import Clock
-from pando_shared.recovery import recover
+from pando_shared.recovery import jobs_missing, recover
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 
@@ -17,7 +17,7 @@ FIRST_TENANT = "default"
 def ensure_key(home: Home, url: str, store: Store, storage: Storage, clock: Clock) -> ClientConfig:
     """URL and a key that works, kept in the home: the one that is there, else a new one.
 
-    An empty store beside a filled storage is a Redis that lost its data; it is rebuilt first, so
+    A store that lacks what storage has is a Redis that lost its data; it is rebuilt first, so
     that keys users have do not stop working.
     """
     if not store.list_keys() and storage.names("keys"):

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from pando_cli.errors import UsageError
+from pando_cli.job_options import JobOptions
+
+
+def test_only_what_was_asked_for_is_sent() -> None:
+    assert JobOptions(model="tiny").body("file-1", None) == {
+        "model": "tiny",
+        "training_file": "file-1",
+        "adapter": {"type": "lora"},
+        "method": {"type": "supervised", "supervised": {"hyperparameters": {}}},
+    }
+
+
+def test_every_knob_lands_in_its_place() -> None:
+    options = JobOptions(
+        model="tiny",
+        adapter="meft",
+        num_keys=4096,
+        top_k=32,
+        epochs=2,
+        learning_rate=1e-3,
+        seed=0,
+        suffix="pirate",
+        priority="high",
+        metadata=["a=1", "b=x=y"],
+    )
+    body = options.body("file-1", "file-2")
+    assert body["adapter"] == {"type": "meft", "num_keys": 4096, "top_k": 32}
+    knobs = body["method"]["supervised"]["hyperparameters"]
+    assert knobs == {"n_epochs": 2, "learning_rate": 1e-3}
+    assert body["metadata"] == {"a": "1", "b": "x=y"}
+    assert (body["seed"], body["priority"], body["suffix"]) == (0, "high", "pirate")
+    assert body["validation_file"] == "file-2"
+
+
+def test_target_modules_are_a_list() -> None:
+    adapter = JobOptions(model="tiny", target_modules="q_proj, v_proj").body("f", None)["adapter"]
+    assert adapter["target_modules"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("pair", ["a", "=1", ""])
+def test_metadata_must_be_pairs(pair: str) -> None:
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        JobOptions(model="tiny", metadata=[pair]).body("f", None)
