@@ -1,0 +1,77 @@
+"""Devices and their memory, as the engine sees them."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from pathlib import Path
+
+import psutil
+import torch
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def choose_device(wanted: str | None) -> str:
+    """The device to train on: the one asked for, else the first GPU, else the CPU."""
+    if wanted:
+        return wanted
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def choose_dtype(wanted: str | None, device: str) -> torch.dtype:
+    """The base's type: the one asked for, else bfloat16 on a GPU and float32 on a CPU.
+
+    Raises:
+        ValueError: not a floating type that a base can be held in.
+    """
+    name = wanted or ("float32" if device == "cpu" else "bfloat16")
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ValueError(f"dtype must be one of {', '.join(known)}; got {name!r}")
+    return known[name]
+
+
+def memory_bytes(device: str) -> int:
+    """All memory of the device."""
+    if device == "cpu":
+        return int(psutil.virtual_memory().total)
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def used_bytes(device: str) -> int:
+    """What this process holds now: resident memory on a CPU, reserved memory on a GPU."""
+    if device == "cpu":
+        return int(psutil.Process().memory_info().rss)
+    return int(torch.cuda.memory_reserved(device))
+
+
+def reset_peak(device: str) -> None:
+    """Start measuring a new peak."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR_REFS.exists():
+        _CLEAR_REFS.write_text("5")  # Linux: the high-water mark becomes the present size
+
+
+def peak_bytes(device: str) -> int:
+    """The most this process held since `reset_peak`."""
+    if device != "cpu":
+        return int(torch.cuda.max_memory_reserved(device))
+    if _STATUS.exists():
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return used_bytes(device)
+
+
+def release_cached(device: str) -> None:
+    """Give memory that nothing uses back to the device, so that measurements mean something."""
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

@@ -1,0 +1,151 @@
+"""What a training process holds for its whole life: the base in memory, the jobs, the keeper."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from pando_shared.clock import Clock
+from pando_shared.ids import new_id
+from pando_shared.settings import Settings
+from pando_shared.storage import Storage
+from pando_shared.store import Store
+from pando_shared.workers import Worker
+from pando_worker.engine.base_model import load_base
+from pando_worker.engine.device import (
+    choose_device,
+    choose_dtype,
+    memory_bytes,
+    release_cached,
+    used_bytes,
+)
+from pando_worker.engine.engine import Engine
+from pando_worker.lease_keeper import LeaseKeeper
+from pando_worker.metrics import WorkerMetrics
+from pando_worker.progress_log import ProgressLog
+from pando_worker.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tenancy:
+    """A resident job's standing at this worker."""
+
+    epoch: int
+    log: ProgressLog
+    checkpointed_at: float
+
+
+@dataclass(slots=True)
+class Host:
+    """One training process. The keeper's thread reads `worker`; all else is the main thread's.
+
+    `models` maps the names of bases to the paths to load them from.
+    """
+
+    settings: Settings
+    store: Store
+    storage: Storage
+    clock: Clock
+    models: Mapping[str, str]
+    metrics: WorkerMetrics
+    device: str
+    dtype: torch.dtype
+    worker: Worker
+    publisher: Publisher
+    #: Whether the process has been asked to end: a round then yields after the current step.
+    stopping: Callable[[], bool]
+    keeper: LeaseKeeper = field(init=False)
+    engine: Engine | None = None
+    tenancies: dict[str, Tenancy] = field(default_factory=dict)
+    #: When the last round ended with adapters in memory; None: nothing was left waiting.
+    waiting_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self.keeper = LeaseKeeper(
+            self.store,
+            self.clock,
+            lambda: replace(self.worker, heartbeat_at=self.clock.now()),
+            lease_seconds=self.settings.lease_seconds,
+            heartbeat_seconds=self.settings.heartbeat_seconds,
+        )
+
+    def should_yield(self) -> bool:
+        """Whether something more urgent than the round waits."""
+        return self.stopping() or self.keeper.sample_waits()
+
+    @property
+    def cache(self) -> Path:
+        return self.settings.cache_dir / self.worker.id
+
+    def use_base(self, name: str) -> Engine:
+        """The engine for a base, which is loaded if another (or none) is in memory.
+
+        Must not be called for another base while jobs are resident.
+
+        Raises:
+            InvalidRequest: no such base here, or one that cannot be trained packed.
+            OSError: its files cannot be read.
+        """
+        if self.engine is not None and self.worker.base_model == name:
+            return self.engine
+        if self.engine is not None and self.engine.jobs:
+            raise RuntimeError(f"cannot swap {self.worker.base_model} while jobs are resident")
+        self.engine = None
+        self.worker = replace(self.worker, base_model=None, resident_bytes=0)
+        release_cached(self.device)
+        log.info("loading base model %s from %s", name, self.models[name])
+        base = load_base(self.models[name], self.device, self.dtype)
+        release_cached(self.device)
+        self.engine = Engine(base, self.worker.token_budget)
+        self.worker = replace(self.worker, base_model=name, resident_bytes=used_bytes(self.device))
+        self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
+        log.info("base model %s is ready", name)
+        return self.engine
+
+
+def open_host(
+    settings: Settings,
+    store: Store,
+    storage: Storage,
+    clock: Clock,
+    models: Mapping[str, str],
+    worker_id: str,
+    stopping: Callable[[], bool] = lambda: False,
+    metrics: WorkerMetrics | None = None,
+) -> Host:
+    """A host with a fresh incarnation: whatever an earlier process of this worker held is void."""
+    device = choose_device(settings.device)
+    budget = settings.memory_bytes or int(0.9 * memory_bytes(device))
+    worker = Worker(
+        id=worker_id,
+        incarnation=new_id("inc"),
+        device=device,
+        budget_bytes=budget,
+        heartbeat_at=clock.now(),
+        token_budget=settings.token_budget or default_token_budget(device),
+        models=tuple(models),
+    )
+    return Host(
+        settings=settings,
+        store=store,
+        storage=storage,
+        clock=clock,
+        models=models,
+        metrics=metrics or WorkerMetrics(),
+        device=device,
+        dtype=choose_dtype(settings.dtype, device),
+        worker=worker,
+        publisher=Publisher(store, storage, clock),
+        stopping=stopping,
+    )
+
+
+def default_token_budget(device: str) -> int:
+    """Tokens of a microbatch: enough to fill the device, few enough to leave memory for jobs."""
+    return 2048 if device == "cpu" else 16384

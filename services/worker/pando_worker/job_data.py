@@ -1,0 +1,88 @@
+"""Bringing a job's token files and checkpoints from storage to this machine."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from pando_shared import layout
+from pando_shared.errors import NotFound, TrainingFailed
+from pando_shared.jobs import Job
+from pando_shared.storage import Storage
+from pando_shared.training import resolve
+from pando_worker.engine.checkpoint import restore_checkpoint
+from pando_worker.engine.job import ResidentJob, TrainingJob
+from pando_worker.token_file import TokenFile
+
+log = logging.getLogger(__name__)
+
+
+def training_job(job: Job, storage: Storage, cache: Path) -> TrainingJob:
+    """What the engine needs, its data mapped from storage or from a copy of it.
+
+    Raises:
+        TrainingFailed: the prepared data is gone.
+    """
+    try:
+        train = TokenFile.open(_local(storage, layout.tokens(job.id, "train"), cache))
+        valid = None
+        if job.spec.validation_file is not None:
+            valid = TokenFile.open(_local(storage, layout.tokens(job.id, "valid"), cache))
+    except (NotFound, FileNotFoundError) as error:
+        raise TrainingFailed(
+            f"the prepared data of job {job.id} is gone from storage: {error}; submit it again",
+            code="data_missing",
+        ) from error
+    plan = resolve(job.training or job.spec.training, job.spec.adapter, len(train))
+    return TrainingJob(job.id, job.spec.adapter, plan, train, valid)
+
+
+def _local(storage: Storage, path: str, cache: Path) -> Path:
+    here = storage.local_path(path)
+    if here is not None:
+        return here
+    copy = cache / path
+    if not copy.exists():
+        partial = copy.with_name(copy.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        storage.download_folder(path, partial)
+        partial.rename(copy)
+    return copy
+
+
+def forget_copies(job_id: str, cache: Path) -> None:
+    """Remove what was copied here for a job."""
+    shutil.rmtree(cache / layout.job(job_id), ignore_errors=True)
+
+
+def restore_latest(resident: ResidentJob, storage: Storage, cache: Path) -> int | None:
+    """Continue from the newest checkpoint that is whole. Returns its step, or None: a fresh start.
+
+    Raises:
+        TrainingFailed: there are checkpoints, and none can be read.
+    """
+    job_id = resident.job.id
+    damage: TrainingFailed | None = None
+    for name in reversed(storage.names(layout.checkpoints(job_id))):
+        folder = cache / layout.checkpoints(job_id) / name
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            storage.download_folder(f"{layout.checkpoints(job_id)}/{name}", folder)
+            restore_checkpoint(resident, folder)
+        except TrainingFailed as error:
+            log.warning("job %s: %s; trying the one before", job_id, error.message)
+            damage = error
+            continue
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return resident.step
+    if damage is not None:
+        raise damage
+    return None
+
+
+def prune_checkpoints(job_id: str, storage: Storage, keep: int = 2) -> None:
+    """Delete all but the newest checkpoints."""
+    for name in storage.names(layout.checkpoints(job_id))[:-keep]:
+        storage.delete(f"{layout.checkpoints(job_id)}/{name}")

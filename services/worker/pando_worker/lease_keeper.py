@@ -1,0 +1,204 @@
+"""A thread that speaks to the store for the training thread, so that no step waits for Redis.
+
+It heartbeats, renews the leases of resident jobs, publishes their events and progress, and finds
+out what became of them meanwhile: paused, cancelled, taken away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from pando_shared.clock import Clock
+from pando_shared.errors import Conflict, NotFound
+from pando_shared.jobs import Job, JobState, Lease, Progress
+from pando_shared.records import Event
+from pando_shared.store import Store
+from pando_shared.workers import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Verdict(Enum):
+    """What the training thread must do with a resident job."""
+
+    #: No longer ours (cancelled, given to another, gone): drop it and write nothing.
+    LOST = "lost"
+    #: Ours, but not to be trained on: checkpoint it, then give the lease back.
+    RELEASE = "release"
+
+
+@dataclass(slots=True)
+class Seat:
+    """A job this worker holds: the epoch it writes under, and what it has still to say."""
+
+    epoch: int
+    events: list[Event] = field(default_factory=list)
+    progress: Progress | None = None
+    estimated_finish: float | None = None
+    renewed_at: float = 0.0
+
+
+class LeaseKeeper:
+    """Owns the worker's side of its leases. All methods may be called from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        describe: Callable[[], Worker],
+        *,
+        lease_seconds: float,
+        heartbeat_seconds: float,
+        poll_seconds: float = 0.2,
+        publish_seconds: float = 0.5,
+    ):
+        """`describe` gives the worker's record as of now."""
+        self._store, self._clock, self._describe = store, clock, describe
+        self._lease_seconds, self._heartbeat_seconds = lease_seconds, heartbeat_seconds
+        self._poll_seconds, self._publish_seconds = poll_seconds, publish_seconds
+        self._lock = threading.Lock()
+        self._seats: dict[str, Seat] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._sample_waits = threading.Event()
+        self._stopped = threading.Event()
+        self._heartbeat_at = self._published_at = float("-inf")
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=5)
+
+    def hold(self, job_id: str, epoch: int) -> None:
+        """Look after a job from now on."""
+        with self._lock:
+            self._verdicts.pop(job_id, None)
+            self._seats[job_id] = Seat(epoch, renewed_at=self._clock.now())
+
+    def drop(self, job_id: str) -> None:
+        """Forget a job and whatever it still had to say."""
+        with self._lock:
+            self._seats.pop(job_id, None)
+            self._verdicts.pop(job_id, None)
+
+    def report(
+        self,
+        job_id: str,
+        events: list[Event],
+        progress: Progress | None = None,
+        estimated_finish: float | None = None,
+    ) -> None:
+        """Leave something to be published soon."""
+        with self._lock:
+            seat = self._seats.get(job_id)
+            if seat is None:
+                return
+            seat.events.extend(events)
+            if progress is not None:
+                seat.progress, seat.estimated_finish = progress, estimated_finish
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """What was found out about resident jobs; each stays until the job is dropped."""
+        with self._lock:
+            return dict(self._verdicts)
+
+    def sample_waits(self) -> bool:
+        """Whether somebody waits for text, so that the round should yield."""
+        return self._sample_waits.is_set()
+
+    def flush(self, job_id: str) -> None:
+        """Publish what one job has to say, now, in the calling thread."""
+        with self._lock:
+            seat = self._seats.get(job_id)
+            events, epoch = self._take_events(seat), seat.epoch if seat else 0
+        if events:
+            self._store.append_events(job_id, events, epoch)
+
+    @staticmethod
+    def _take_events(seat: Seat | None) -> list[Event]:
+        if seat is None:
+            return []
+        events, seat.events = seat.events, []
+        return events
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._poll_seconds):
+            try:
+                self.tick()
+            except Exception:
+                # Redis away, for one: leases run on until their time, and training with them.
+                log.exception("the store cannot be reached; trying again")
+
+    def tick(self) -> None:
+        """One look at the store: what the thread does every `poll_seconds`."""
+        now = self._clock.now()
+        if now - self._heartbeat_at >= self._heartbeat_seconds:
+            self._store.put_worker(self._describe())
+            self._heartbeat_at = now
+        worker = self._describe()
+        if self._store.samples_waiting(worker.id):
+            self._sample_waits.set()
+        else:
+            self._sample_waits.clear()
+        with self._lock:
+            seats = dict(self._seats)
+        if not seats:
+            return
+        for job_id, job in zip(seats, self._store.get_jobs(list(seats)), strict=True):
+            verdict = _judge(job, seats[job_id].epoch)
+            with self._lock:
+                if verdict is None:
+                    self._verdicts.pop(job_id, None)
+                elif job_id in self._seats:
+                    self._verdicts[job_id] = verdict
+        if now - self._published_at >= self._publish_seconds:
+            self._published_at = now
+            for job_id, seat in seats.items():
+                self._publish(job_id, seat, worker, now)
+
+    def _publish(self, job_id: str, seat: Seat, worker: Worker, now: float) -> None:
+        with self._lock:
+            events = self._take_events(seat)
+            progress, seat.progress = seat.progress, None
+        renew = now - seat.renewed_at >= self._lease_seconds / 3
+        try:
+            if events:
+                self._store.append_events(job_id, events, seat.epoch)
+            if progress is not None or renew:
+                lease = Lease(worker.id, worker.incarnation, now + self._lease_seconds)
+                estimate = seat.estimated_finish
+                self._store.update_job(
+                    job_id, lambda job: _advanced(job, seat.epoch, lease, progress, estimate)
+                )
+                seat.renewed_at = now
+        except (Conflict, NotFound):
+            with self._lock:
+                if job_id in self._seats:
+                    self._verdicts[job_id] = Verdict.LOST
+        except Exception:
+            with self._lock:
+                seat.events[:0] = events  # unsaid; the next attempt says them first
+            raise
+
+
+def _judge(job: Job | None, epoch: int) -> Verdict | None:
+    if job is None or job.epoch != epoch or job.state.terminal:
+        return Verdict.LOST
+    return None if job.state is JobState.RUNNING else Verdict.RELEASE
+
+
+def _advanced(
+    job: Job, epoch: int, lease: Lease, progress: Progress | None, estimate: float | None
+) -> Job:
+    job.fenced(epoch)
+    if progress is None:
+        return replace(job, lease=lease)
+    # Which checkpoint is durable is the checkpoint writer's to say.
+    progress = replace(progress, checkpoint_step=job.progress.checkpoint_step)
+    return replace(job, lease=lease, progress=progress, estimated_finish=estimate)

@@ -1,0 +1,61 @@
+"""`pando-worker`: a process that trains adapters, or with --prepare one that prepares data."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import socket
+
+from celery import Celery
+
+from pando_shared.settings import Settings
+from pando_shared.store.messages import PREPARE_QUEUE, round_queue, sample_queue
+from pando_worker.tasks import prepare_app, training_app
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT. Configured by `PANDO_*` environment variables."""
+    parser = argparse.ArgumentParser(prog="pando-worker", description=__doc__)
+    parser.add_argument("--prepare", action="store_true", help="prepare data instead of training")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    settings = Settings()
+    if arguments.prepare:
+        _serve(
+            prepare_app(settings), f"prepare-{socket.gethostname()}-{os.getpid()}", PREPARE_QUEUE
+        )
+        return
+    worker_id = settings.worker_id or default_worker_id(settings.device)
+    queues = f"{sample_queue(worker_id)},{round_queue(worker_id)}"  # samples first
+    _serve(training_app(settings, worker_id), worker_id, queues)
+
+
+def default_worker_id(device: str | None) -> str:
+    """Host and device, so that a worker that starts again takes up its own queue."""
+    name = f"{socket.gethostname()}-{device or 'auto'}"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+
+
+def _serve(app: Celery, name: str, queues: str) -> None:
+    # One child, which lives across tasks and holds the base model, which may take long to load.
+    app.conf.worker_proc_alive_timeout = 600
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            "--concurrency=1",
+            f"--hostname={name}@{socket.gethostname()}",
+            f"--queues={queues}",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel=INFO",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

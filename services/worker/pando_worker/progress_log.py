@@ -1,0 +1,99 @@
+"""What a job says while it trains: its events, its progress, how long it will take."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from pando_shared.jobs import Progress
+from pando_shared.records import Event
+from pando_worker.engine.engine import StepReport, Validation
+
+#: A job writes about this many metrics events, however many steps it has.
+_METRIC_EVENTS = 1000
+#: Speed is measured over this many seconds.
+_WINDOW_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class ProgressLog:
+    """Turns one job's step reports into events and progress."""
+
+    progress: Progress
+    _steps: deque[tuple[float, int, int]] = field(default_factory=deque)
+
+    def started(self, now: float) -> None:
+        """Speed counts from here: time between rounds is not the job's."""
+        self._steps.clear()
+        self._steps.append((now, self.progress.step, self.progress.trained_tokens))
+
+    def step(self, report: StepReport, now: float) -> list[Event]:
+        """Take in a finished optimizer step; returns the events worth publishing."""
+        trained = self.progress.trained_tokens + report.tokens
+        self._steps.append((now, report.step, trained))
+        while len(self._steps) > 2 and now - self._steps[0][0] > _WINDOW_SECONDS:
+            self._steps.popleft()
+        then, _, before = self._steps[0]
+        self.progress = replace(
+            self.progress,
+            step=report.step,
+            total_steps=report.total_steps,
+            epoch=report.epoch,
+            trained_tokens=trained,
+            train_loss=report.loss,
+            first_loss=report.loss
+            if self.progress.first_loss is None
+            else self.progress.first_loss,
+            learning_rate=report.learning_rate,
+            tokens_per_second=(trained - before) / (now - then) if now > then else 0.0,
+        )
+        stride = math.ceil(report.total_steps / _METRIC_EVENTS)
+        if report.step % stride and report.step != report.total_steps:
+            return []
+        return [
+            Event(
+                created_at=now,
+                message=f"Step {report.step}/{report.total_steps}: training loss={report.loss:.4f}",
+                type="metrics",
+                data={
+                    "step": report.step,
+                    "total_steps": report.total_steps,
+                    "epoch": round(report.epoch, 4),
+                    "train_loss": report.loss,
+                    "train_mean_token_accuracy": report.token_accuracy,
+                    "learning_rate": report.learning_rate,
+                    "gradient_norm": report.gradient_norm,
+                    "tokens_per_second": round(self.progress.tokens_per_second, 1),
+                },
+            )
+        ]
+
+    def validated(self, result: Validation, now: float) -> Event:
+        """Take in a validation."""
+        best = self.progress.best_valid_loss
+        self.progress = replace(
+            self.progress,
+            valid_loss=result.loss,
+            best_valid_loss=result.loss if best is None else min(best, result.loss),
+        )
+        step, total = self.progress.step, self.progress.total_steps
+        return Event(
+            created_at=now,
+            message=f"Step {step}/{total}: validation loss={result.loss:.4f}",
+            type="metrics",
+            data={
+                "step": step,
+                "total_steps": total,
+                "valid_loss": result.loss,
+                "valid_mean_token_accuracy": result.token_accuracy,
+            },
+        )
+
+    def estimated_finish(self, now: float) -> float | None:
+        """When the last step will be done at the present speed, in seconds since the epoch."""
+        then, before, _ = self._steps[0]
+        done = self.progress.step - before
+        if done <= 0 or now <= then:
+            return None
+        return now + (self.progress.total_steps - self.progress.step) * (now - then) / done

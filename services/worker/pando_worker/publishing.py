@@ -1,0 +1,204 @@
+"""What a job leaves behind in storage and store: checkpoints, exports, its end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pando_shared import layout, lifecycle
+from pando_shared.clock import Clock
+from pando_shared.codec import encode
+from pando_shared.ids import new_id
+from pando_shared.jobs import Job, JobFailure, JobState
+from pando_shared.records import CheckpointRecord, Event, ModelRecord
+from pando_shared.storage import Storage
+from pando_shared.store import Change, Store
+from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.checkpoint import save_checkpoint
+from pando_worker.engine.export import Card, export_adapter
+from pando_worker.engine.job import ResidentJob
+from pando_worker.job_data import prune_checkpoints
+from pando_worker.progress_log import ProgressLog
+
+
+def model_name(job: Job, step: int | None = None) -> str:
+    """`ft:BASE:TENANT:SUFFIX:ID`, and `:ckpt-step-N` behind it for a checkpoint."""
+    short = job.id.partition("-")[2][:8]
+    name = f"ft:{job.spec.model}:{job.spec.tenant}:{job.spec.suffix or ''}:{short}"
+    return name if step is None else f"{name}:ckpt-step-{step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Writes durable things, each only while the job's epoch is still the writer's.
+
+    All methods raise StaleEpoch or NotFound when it is not.
+    """
+
+    store: Store
+    storage: Storage
+    clock: Clock
+
+    def checkpoint(
+        self, resident: ResidentJob, epoch: int, log: ProgressLog, *, release: bool = False
+    ) -> None:
+        """Keep the exact training state; with `release`, give the lease back as well.
+
+        Durable progress clears the count of lost attempts.
+        """
+        job_id = resident.job.id
+        self.store.get_job(job_id).fenced(epoch)
+        if resident.step > 0:
+            with tempfile.TemporaryDirectory(prefix="pando-checkpoint-") as scratch:
+                folder = Path(scratch) / "checkpoint"
+                save_checkpoint(resident, folder)
+                self.storage.upload_folder(folder, layout.checkpoint(job_id, resident.step))
+
+        def keep(job: Job) -> Job:
+            job.fenced(epoch)
+            advanced = resident.step > job.progress.checkpoint_step
+            log.progress = replace(log.progress, checkpoint_step=resident.step)
+            return replace(
+                job,
+                progress=log.progress,
+                attempts=0 if advanced else job.attempts,
+                lease=None if release else job.lease,
+            )
+
+        self._write(job_id, keep)
+        prune_checkpoints(job_id, self.storage)
+
+    def milestone(
+        self, base: BaseModel, resident: ResidentJob, epoch: int, log: ProgressLog
+    ) -> None:
+        """Publish the adapter as it is after an epoch, as a checkpoint the user can try."""
+        job = self.store.get_job(resident.job.id).fenced(epoch)
+        model = self._export(base, resident, job, log, resident.step)
+        metrics = {
+            "step": float(resident.step),
+            "train_loss": log.progress.train_loss,
+            "valid_loss": log.progress.valid_loss,
+        }
+        record = CheckpointRecord(
+            id=new_id("ftckpt"),
+            job_id=job.id,
+            model=model.name,
+            step=resident.step,
+            created_at=model.created_at,
+            metrics={name: value for name, value in metrics.items() if value is not None},
+        )
+        said = Event(self.clock.now(), f"Checkpoint created at step {resident.step}")
+        self.store.update_job(
+            job.id,
+            lambda current: Change(current.fenced(epoch), (said,), model, record),
+        )
+
+    def finish(self, base: BaseModel, resident: ResidentJob, epoch: int, log: ProgressLog) -> None:
+        """Publish the finished adapter; the job has succeeded."""
+        job = self.store.get_job(resident.job.id).fenced(epoch)
+        model = self._export(base, resident, job, log, None)
+        now = self.clock.now()
+        events = [Event(now, f"New fine-tuned model created: {model.name}")]
+        if resident.stopped_early:
+            events.insert(
+                0,
+                Event(
+                    now,
+                    f"Stopped early at step {resident.step}: validation loss has not improved "
+                    f"for {resident.validations_without_gain} validations",
+                ),
+            )
+        events.append(Event(now, "The job has successfully completed"))
+
+        def succeed(current: Job) -> Change:
+            done = replace(
+                current.fenced(epoch).to(JobState.SUCCEEDED),
+                progress=replace(log.progress, checkpoint_step=current.progress.checkpoint_step),
+                fine_tuned_model=model.name,
+                finished_at=now,
+                estimated_finish=None,
+            )
+            return Change(done, tuple(events), model)
+
+        self._write(job.id, succeed)
+        self.storage.delete(layout.checkpoints(job.id))
+
+    def fail(self, job_id: str, epoch: int, code: str, message: str) -> None:
+        """The job cannot go on; says why."""
+        now = self.clock.now()
+
+        def failed(job: Job) -> Change:
+            ended = replace(
+                job.fenced(epoch).to(JobState.FAILED),
+                error=JobFailure(code, message),
+                finished_at=now,
+                estimated_finish=None,
+            )
+            return Change(ended, (Event(now, f"The job failed: {message}", level="error"),))
+
+        self._write(job_id, failed)
+
+    def measured(self, job_id: str, predicted: int, measured: int) -> None:
+        """Keep the predicted and measured peak of the fullest round the job was part of.
+
+        A fact about the past, it may be told of a job that has ended since.
+        """
+
+        def keep(job: Job) -> Job:
+            if measured <= (job.round_measured_bytes or 0):
+                return job
+            return replace(job, round_predicted_bytes=predicted, round_measured_bytes=measured)
+
+        self.store.update_job(job_id, keep)
+
+    def _write(self, job_id: str, change: Callable[[Job], Job | Change]) -> None:
+        lifecycle.transition(self.store, self.storage, job_id, change)
+
+    def _export(
+        self, base: BaseModel, resident: ResidentJob, job: Job, log: ProgressLog, step: int | None
+    ) -> ModelRecord:
+        path = layout.export(job.id, step)
+        name = model_name(job, step)
+        with tempfile.TemporaryDirectory(prefix="pando-export-") as scratch:
+            folder = Path(scratch) / "export"
+            card = Card(name, job.spec.model, _facts(resident, job, log))
+            export_adapter(base, resident.adapter, card, folder)
+            self.storage.upload_folder(folder, path)
+        record = ModelRecord(
+            name=name,
+            tenant=job.spec.tenant,
+            base_model=job.spec.model,
+            job_id=job.id,
+            method=job.spec.adapter.type,
+            path=path,
+            created_at=self.clock.now(),
+        )
+        self.storage.write(layout.model_record(job.id, step), encode(record))
+        return record
+
+
+def _facts(resident: ResidentJob, job: Job, log: ProgressLog) -> dict[str, str]:
+    """The rows of the model card."""
+    plan, progress, data = resident.job.plan, log.progress, job.training_data
+    facts = {"job": job.id, "base model": job.spec.model}
+    if data is not None:
+        facts["training data"] = (
+            f"{data.examples:,} examples ({data.format}), {data.tokens:,} tokens, "
+            f"{data.target_tokens:,} of them targets"
+        )
+    facts |= {
+        "steps": f"{resident.step} of batch size {plan.batch_size} ({plan.n_epochs} epochs)",
+        "learning rate": f"{plan.learning_rate:g}, {plan.config.lr_scheduler}",
+        "seed": str(plan.config.seed),
+        "trained tokens": f"{progress.trained_tokens:,}",
+    }
+    for label, loss in (
+        ("first training loss", progress.first_loss),
+        ("last training loss", progress.train_loss),
+        ("validation loss", progress.valid_loss),
+    ):
+        if loss is not None:
+            facts[label] = f"{loss:.4f}"
+    return facts

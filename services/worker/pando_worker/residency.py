@@ -1,0 +1,141 @@
+"""How jobs come to be resident on this worker, and how they leave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pando_shared.errors import Conflict, NotFound, PandoError
+from pando_shared.records import Event
+from pando_shared.workers import Assignment, Round
+from pando_worker.engine.engine import Engine
+from pando_worker.engine.job import ResidentJob
+from pando_worker.host import Host, Tenancy
+from pando_worker.job_data import forget_copies, restore_latest, training_job
+from pando_worker.progress_log import ProgressLog
+
+log = logging.getLogger(__name__)
+
+
+def seat(host: Host, planned: Round) -> None:
+    """Make exactly the round's jobs resident, at their epochs; the others leave by checkpoint."""
+    wanted = {place.job_id: place for place in planned.assignments}
+    for job_id, tenancy in list(host.tenancies.items()):
+        place = wanted.get(job_id)
+        if place is None or planned.base_model != host.worker.base_model:
+            release(host, job_id)
+        elif place.epoch != tenancy.epoch:
+            drop(host, job_id)
+    newcomers = [place for place in planned.assignments if place.job_id not in host.tenancies]
+    if not newcomers:
+        return
+    try:
+        engine = host.use_base(planned.base_model)
+    except (PandoError, OSError, KeyError, ValueError) as error:
+        log.exception("base model %s cannot be loaded", planned.base_model)
+        message = f"the base model {planned.base_model} cannot be loaded: {error}"
+        for place in newcomers:
+            fail(host, place.job_id, place.epoch, "base_model_unavailable", message)
+        return
+    for place in newcomers:
+        _join(host, engine, place)
+
+
+def _join(host: Host, engine: Engine, place: Assignment) -> None:
+    job_id = place.job_id
+    try:
+        job = host.store.get_job(job_id).fenced(place.epoch)
+    except (NotFound, Conflict):
+        return
+    try:
+        resident = engine.join(training_job(job, host.storage, host.cache))
+        checkpoint = restore_latest(resident, host.storage, host.cache)
+    except PandoError as error:
+        if job_id in engine.jobs:
+            engine.leave(job_id)
+        fail(host, job_id, place.epoch, error.code, error.message)
+        return
+    now = host.clock.now()
+    progress = replace(
+        job.progress,
+        step=resident.step,
+        total_steps=resident.job.plan.total_steps,
+        trained_tokens=resident.trained_tokens,
+        checkpoint_step=checkpoint or 0,
+    )
+    host.tenancies[job_id] = Tenancy(place.epoch, ProgressLog(progress), now)
+    host.keeper.hold(job_id, place.epoch)
+    how = f"resumed from step {checkpoint}" if checkpoint else "started"
+    host.keeper.report(job_id, [Event(now, f"Training {how} on {host.worker.id}")])
+
+
+@contextmanager
+def guarding(host: Host, job_id: str) -> Iterator[None]:
+    """Do something for one job: lose the job if its lease turns out to be lost; if storage does
+    not answer or is full, say so and go on, for the next attempt is never far."""
+    try:
+        yield
+    except (Conflict, NotFound) as error:
+        log.info("job %s is no longer ours: %s", job_id, error.message)
+        drop(host, job_id)
+    except OSError as error:
+        log.exception("job %s: storage fails", job_id)
+        message = f"Storage fails ({error}); training goes on, and will try again"
+        host.keeper.report(job_id, [Event(host.clock.now(), message, level="warn")])
+
+
+def drop(host: Host, job_id: str) -> None:
+    """Forget a job that is no longer ours; nothing is written."""
+    host.tenancies.pop(job_id, None)
+    host.keeper.drop(job_id)
+    if host.engine is not None and job_id in host.engine.jobs:
+        host.engine.leave(job_id)
+
+
+def checkpoint(host: Host, resident: ResidentJob) -> None:
+    """Keep a job's exact state while it stays."""
+    tenancy = host.tenancies[resident.job.id]
+    tenancy.checkpointed_at = host.clock.now()
+    with host.metrics.checkpoint_seconds.time():
+        host.publisher.checkpoint(resident, tenancy.epoch, tenancy.log)
+
+
+def release(host: Host, job_id: str) -> None:
+    """Checkpoint a job and give its lease back: paused, preempted, or its base must go."""
+    tenancy = host.tenancies[job_id]
+    assert host.engine is not None
+    with guarding(host, job_id):
+        host.keeper.flush(job_id)
+        resident = host.engine.jobs[job_id]
+        host.publisher.checkpoint(resident, tenancy.epoch, tenancy.log, release=True)
+    drop(host, job_id)
+
+
+def finish(host: Host, engine: Engine, job_id: str) -> None:
+    """Publish a finished job's adapter; it leaves."""
+    tenancy = host.tenancies[job_id]
+    with guarding(host, job_id):
+        host.keeper.flush(job_id)
+        host.publisher.finish(engine.base, engine.jobs[job_id], tenancy.epoch, tenancy.log)
+        drop(host, job_id)
+        forget_copies(job_id, host.cache)
+        host.metrics.finished.labels("succeeded", "").inc()
+
+
+def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
+    """End a job that cannot go on; its neighbours stay."""
+    log.warning("job %s fails: %s", job_id, message)
+    with guarding(host, job_id):
+        host.keeper.flush(job_id)
+        host.publisher.fail(job_id, epoch, code, message)
+        host.metrics.finished.labels("failed", code).inc()
+    drop(host, job_id)
+    forget_copies(job_id, host.cache)
+
+
+def release_all(host: Host) -> None:
+    """Before the process ends: every job can continue elsewhere at once."""
+    for job_id in list(host.tenancies):
+        release(host, job_id)

@@ -1,0 +1,167 @@
+"""One round: seat its jobs, run fused steps until its time is over, report."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+
+import torch
+
+from pando_shared.workers import Round
+from pando_worker import residency
+from pando_worker.engine.device import peak_bytes, release_cached, reset_peak
+from pando_worker.engine.engine import Engine, JobFailed, StepReport
+from pando_worker.engine.job import ResidentJob
+from pando_worker.host import Host
+from pando_worker.lease_keeper import Verdict
+
+log = logging.getLogger(__name__)
+
+#: Out of memory even with microbatches this small: a job itself is too large.
+_SMALLEST_BUDGET = 256
+
+
+def run_round(host: Host, round_id: str) -> None:
+    """Carry out a planned round. A message for a round that is over or another's does nothing."""
+    began = host.clock.now()
+    planned = host.store.begin_round(round_id, host.worker.id, host.worker.incarnation, began)
+    if planned is None:
+        log.info("round %s is not to be run here now", round_id)
+        return
+    if host.waiting_since is not None:
+        gap = began - host.waiting_since
+        host.metrics.round_gap.observe(gap)
+        host.worker = replace(host.worker, round_gap_seconds=gap)
+        host.waiting_since = None
+    try:
+        residency.seat(host, planned)
+        if host.engine is not None and host.engine.jobs:
+            _train(host, host.engine, planned)
+    finally:
+        ended = host.clock.now()
+        host.metrics.round_seconds.inc(ended - began)
+        host.metrics.active_adapters.set(len(host.tenancies))
+        host.waiting_since = ended if host.tenancies else None
+        host.store.end_round(round_id)
+
+
+def _train(host: Host, engine: Engine, planned: Round) -> None:
+    reset_peak(host.device)
+    began = host.clock.now()
+    for tenancy in host.tenancies.values():
+        tenancy.log.started(began)
+    trained = 0
+    while True:
+        _heed(host, engine)
+        if all(job.finished for job in engine.jobs.values()):
+            break
+        trained += _step(host, engine)
+        if host.clock.now() - began >= planned.seconds or host.should_yield():
+            break
+    _heed(host, engine)
+    elapsed = host.clock.now() - began
+    peak = peak_bytes(host.device)
+    rate = trained / elapsed if elapsed > 0 else 0.0
+    host.worker = replace(host.worker, peak_bytes=peak, tokens_per_second=rate)
+    host.metrics.memory.labels("peak").set(peak)
+    host.metrics.prediction_error.set(peak / planned.predicted_bytes - 1)
+    for place in planned.assignments:
+        with residency.guarding(host, place.job_id):
+            host.publisher.measured(place.job_id, planned.predicted_bytes, peak)
+
+
+def _heed(host: Host, engine: Engine) -> None:
+    """Act on what the keeper found out since the last step, and on jobs that are done."""
+    for job_id, verdict in host.keeper.verdicts().items():
+        if job_id not in host.tenancies:
+            continue
+        if verdict is Verdict.LOST:
+            log.info("job %s was taken from this worker", job_id)
+            residency.drop(host, job_id)
+        else:
+            residency.release(host, job_id)
+    for job_id, resident in list(engine.jobs.items()):
+        if resident.finished:
+            residency.finish(host, engine, job_id)
+
+
+def _step(host: Host, engine: Engine) -> int:
+    """One microbatch, and what follows from it. Returns the tokens of finished steps."""
+    began = host.clock.now()
+    try:
+        reports = engine.step()
+    except torch.OutOfMemoryError:
+        reports = None
+    if reports is None:  # not in the handler: the traceback would keep the tensors alive
+        _survive_out_of_memory(host, engine)
+        return 0
+    host.metrics.step_seconds.observe(host.clock.now() - began)
+    trained = 0
+    for report in reports:
+        if isinstance(report, JobFailed):
+            epoch = host.tenancies[report.job_id].epoch
+            residency.fail(host, report.job_id, epoch, report.code, report.message)
+            continue
+        trained += report.tokens
+        method = engine.jobs[report.job_id].job.adapter.type
+        host.metrics.trained_tokens.labels(host.worker.base_model, method).inc(report.tokens)
+        with residency.guarding(host, report.job_id):
+            _after_step(host, engine, report)
+    return trained
+
+
+def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
+    """Publish one job's finished step: events, a validation, milestone or checkpoint if due."""
+    resident, tenancy = engine.jobs[report.job_id], host.tenancies[report.job_id]
+    events = tenancy.log.step(report, host.clock.now())
+    if resident.job.valid is not None and _due(resident, _validation_stride(resident)):
+        result = engine.validate(report.job_id)
+        events.append(tenancy.log.validated(result, host.clock.now()))
+    now = host.clock.now()
+    host.keeper.report(
+        report.job_id, events, tenancy.log.progress, tenancy.log.estimated_finish(now)
+    )
+    if _due(resident, _milestone_stride(resident)):
+        host.keeper.flush(report.job_id)
+        host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
+    if now - tenancy.checkpointed_at >= host.settings.checkpoint_seconds and not resident.finished:
+        residency.checkpoint(host, resident)
+
+
+def _survive_out_of_memory(host: Host, engine: Engine) -> None:
+    """Try again with half the microbatch; once that is small, the largest adapter must go."""
+    host.metrics.out_of_memory.inc()
+    peak = peak_bytes(host.device)
+    for resident in engine.jobs.values():
+        resident.abandon_batch()
+    release_cached(host.device)
+    if engine.token_budget // 2 >= _SMALLEST_BUDGET:
+        engine.token_budget //= 2
+        log.warning("out of memory; microbatches now hold %d tokens", engine.token_budget)
+        return
+    largest = max(engine.jobs.values(), key=lambda job: job.adapter.vector.bytes)
+    job_id = largest.job.id
+    predicted = host.store.get_job(job_id).predicted_peak_bytes
+    message = (
+        f"out of memory with microbatches of {engine.token_budget} tokens: predicted "
+        f"{predicted} bytes, measured {peak}; lower rank, num_keys or max_seq_length"
+    )
+    residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
+    engine.token_budget = host.worker.token_budget
+
+
+def _validation_stride(resident: ResidentJob) -> int:
+    """Validate about ten times in all, and at least once an epoch."""
+    plan = resident.job.plan
+    return max(1, min(plan.steps_per_epoch, math.ceil(plan.total_steps / 10)))
+
+
+def _milestone_stride(resident: ResidentJob) -> int:
+    """A checkpoint for the user after each epoch, or after every few where there are many."""
+    plan = resident.job.plan
+    return plan.steps_per_epoch * math.ceil(plan.n_epochs / 10)
+
+
+def _due(resident: ResidentJob, stride: int) -> bool:
+    return resident.step % stride == 0 or resident.step == resident.job.plan.total_steps

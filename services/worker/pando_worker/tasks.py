@@ -1,0 +1,122 @@
+"""The three Celery tasks, and the process-wide state they work on.
+
+The parent of the prefork pool imports this too and must stay light: everything that needs torch
+is imported in the child, by `start_training` and the tasks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from multiprocessing import Event
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from pando_shared.catalogue import load_catalogue
+from pando_shared.clock import SystemClock
+from pando_shared.errors import Unavailable
+from pando_shared.settings import Settings
+from pando_shared.storage import Storage
+from pando_shared.store.messages import PREPARE_TASK, ROUND_TASK, SAMPLE_TASK, make_celery
+from pando_shared.store.redis import RedisStore
+
+if TYPE_CHECKING:
+    from pando_worker.host import Host
+    from pando_worker.prepare import PrepareContext
+
+
+def training_app(settings: Settings, worker_id: str) -> Celery:
+    """The app of a worker that trains: rounds and samples, one at a time, in one child process."""
+    app = make_celery(settings.redis_url)
+    stopping = Event()  # shared with the child, which is forked later
+    hosts: list[Host] = []
+
+    def start(**_: object) -> None:
+        hosts.append(_open_training_host(settings, worker_id, stopping.is_set))
+
+    def yield_soon(**_: object) -> None:
+        stopping.set()
+
+    def stop(**_: object) -> None:
+        from pando_worker.residency import release_all
+
+        for host in hosts:
+            release_all(host)
+            host.keeper.stop()
+            host.store.remove_worker(host.worker.id)
+
+    def train(round_id: str) -> None:
+        from pando_worker.round import run_round
+
+        run_round(hosts[0], round_id)
+
+    def sample(request_json: str) -> None:
+        from pando_worker.sampling import run_sample
+
+        run_sample(hosts[0], request_json)
+
+    worker_process_init.connect(start, weak=False)
+    worker_shutting_down.connect(yield_soon, weak=False)
+    worker_process_shutdown.connect(stop, weak=False)
+    app.task(name=ROUND_TASK)(train)
+    app.task(name=SAMPLE_TASK)(sample)
+    return app
+
+
+def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[], bool]) -> Host:
+    from prometheus_client import start_http_server
+
+    from pando_worker.host import open_host
+
+    models = {name: base.path for name, base in load_catalogue(settings.models).items()}
+    host = open_host(
+        settings,
+        RedisStore(settings.redis_url),
+        Storage(settings.storage_url),
+        SystemClock(),
+        models,
+        worker_id,
+        stopping,
+    )
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
+    if len(models) == 1:
+        host.use_base(next(iter(models)))
+    host.keeper.start()
+    return host
+
+
+def prepare_app(settings: Settings) -> Celery:
+    """The app of a worker that prepares data. No torch here."""
+    app = make_celery(settings.redis_url)
+
+    @cache
+    def context() -> PrepareContext:
+        from pando_worker.prepare import PrepareContext
+        from pando_worker.tokenizer import load_tokenizer
+
+        return PrepareContext(
+            store=RedisStore(settings.redis_url),
+            storage=Storage(settings.storage_url),
+            clock=SystemClock(),
+            catalogue=load_catalogue(settings.models),
+            tokenizer_of=cache(lambda base: load_tokenizer(Path(base.path))),
+            token_budget=settings.token_budget or 2048,
+            weight_dtype_bytes=4 if settings.dtype == "float32" else 2,
+        )
+
+    def prepare(job_id: str) -> None:
+        from pando_worker.prepare import prepare_job
+
+        prepare_job(job_id, context())
+
+    app.task(
+        name=PREPARE_TASK,
+        autoretry_for=(OSError, Unavailable),
+        retry_backoff=True,
+        max_retries=5,
+    )(prepare)
+    return app
