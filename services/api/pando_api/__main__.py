@@ -1,0 +1,5 @@
+"""`python -m pando_api`."""
+
+from pando_api.main import main
+
+main()

@@ -1,0 +1,77 @@
+"""Putting the API together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from pando_api import errors
+from pando_api.metrics import Metrics
+from pando_api.middleware import BodyLimit, RequestContext
+from pando_api.routes import (
+    chat,
+    checkpoints,
+    completions,
+    estimate,
+    events,
+    files,
+    health,
+    jobs,
+    metrics,
+    models,
+    queue,
+    workers,
+)
+from pando_api.services import Services
+from pando_shared.catalogue import BaseModel
+from pando_shared.clock import Clock
+from pando_shared.settings import MIB, Settings
+from pando_shared.storage import Storage
+from pando_shared.store import Store
+from pando_shared.store.messages import Messenger
+
+#: Everything but a file upload is read whole; nobody needs more than this.
+MAX_JSON_BYTES = 8 * MIB
+
+_TENANT_ROUTERS = (
+    files.router,
+    jobs.router,
+    events.router,
+    checkpoints.router,
+    estimate.router,
+    models.router,
+    completions.router,
+    chat.router,
+    workers.router,
+    queue.router,
+)
+
+
+def create_app(
+    settings: Settings,
+    store: Store,
+    storage: Storage,
+    messenger: Messenger,
+    catalogue: Mapping[str, BaseModel],
+    clock: Clock,
+) -> FastAPI:
+    """The HTTP API over these collaborators. Touches none of them until a request comes."""
+    app = FastAPI(
+        title="Pando",
+        version=version("pando-api"),
+        summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
+    )
+    measured = Metrics(store, settings, clock)
+    app.state.services = Services(
+        settings, store, storage, messenger, catalogue, clock, measured, started_at=clock.now()
+    )
+    for router in _TENANT_ROUTERS:
+        app.include_router(router, responses=errors.RESPONSES)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    errors.install(app)
+    app.add_middleware(BodyLimit, max_bytes=MAX_JSON_BYTES, unlimited=files.UPLOAD_PATHS)
+    app.add_middleware(RequestContext, metrics=measured)
+    return app

@@ -1,0 +1,136 @@
+"""Every failure as OpenAI's `{"error": {message, type, param, code}}`, with the right status.
+
+The stock client retries 408, 409, 429 and 5xx, so nothing that a repetition cannot mend has such a
+status: a conflict is a 400, and an answer that took its whole waiting time forbids the retry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from pando_api.schemas.errors import ErrorBody, ErrorDetail
+from pando_shared.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PandoError,
+    Unauthorized,
+    Unavailable,
+)
+
+
+class TooLarge(InvalidRequest):
+    """The request's body is longer than allowed."""
+
+    code = "request_too_large"
+
+
+class Expired(Unavailable):
+    """Nothing answered within the time a request may take; asking again at once would not help."""
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "The request asks for something that cannot be."},
+    401: {"model": ErrorBody, "description": "No API key, or a wrong one."},
+    404: {"model": ErrorBody, "description": "No such object, or not yours."},
+}
+
+_STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
+    (TooLarge, 413, "invalid_request_error"),
+    (InvalidRequest, 400, "invalid_request_error"),
+    (Conflict, 400, "invalid_request_error"),
+    (NotFound, 404, "invalid_request_error"),
+    (Unauthorized, 401, "authentication_error"),
+    (Unavailable, 503, "server_error"),
+)
+
+
+def error_response(
+    status: int,
+    message: str,
+    kind: str,
+    param: str | None = None,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    detail = ErrorDetail(message=_printable(message), type=kind, param=param, code=code)
+    return Response(
+        to_json(ErrorBody(error=detail)), status, headers, media_type="application/json"
+    )
+
+
+def detail_of(error: PandoError) -> ErrorDetail:
+    """The error as an object, for a stream whose status has been sent already."""
+    _, kind = _classify(error)
+    return ErrorDetail(
+        message=_printable(error.message), type=kind, param=error.param, code=error.code
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the application in this shape."""
+    app.add_exception_handler(PandoError, _on_pando_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def _classify(error: PandoError) -> tuple[int, str]:
+    for cls, status, kind in _STATUS:
+        if isinstance(error, cls):
+            return status, kind
+    return 500, "server_error"
+
+
+def _on_pando_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, PandoError)
+    status, kind = _classify(error)
+    headers = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Expired):
+        headers["x-should-retry"] = "false"
+    return error_response(status, error.message, kind, error.param, error.code, headers)
+
+
+def _on_validation_error(_: Request, error: Exception) -> Response:
+    """One sentence for the first thing wrong: the client shows only `message`."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in _field_path(first["loc"]))
+    if first["type"] == "json_invalid":
+        message = f"the body is not valid JSON: {first.get('ctx', {}).get('error', first['msg'])}"
+    elif not where:
+        message = f"the request is not valid: {first['msg']}"
+    else:
+        message = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return error_response(400, message, "invalid_request_error", where or None, "invalid_request")
+
+
+def _field_path(loc: Sequence[int | str]) -> list[int | str]:
+    """A pydantic location without "body"/"query" and without the names of union branches."""
+    steps = [step for step in loc[1:] if isinstance(step, int) or step.isidentifier()]
+    return [step for step in steps if step not in ("int", "float", "str", "list")]
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    messages = {
+        404: f"no route {request.method} {request.url.path}; the routes are listed at /docs",
+        405: f"{request.url.path} does not answer {request.method}",
+    }
+    message = messages.get(error.status_code, str(error.detail))
+    kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
+    headers = dict(error.headers or {})
+    return error_response(error.status_code, message, kind, headers=headers)
+
+
+def _printable(text: str) -> str:
+    """`text` without lone surrogates, which JSON may carry in and UTF-8 cannot carry out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,111 @@
+"""A job as the wire shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from pando_api.schemas.job_object import (
+    DatasetObject,
+    Hyperparameters,
+    JobError,
+    JobObject,
+    MethodObject,
+    ProgressObject,
+    Supervised,
+)
+from pando_shared.jobs import DatasetSummary, Job, JobState
+from pando_shared.store import Store
+
+
+def queue_positions(store: Store) -> dict[str, int]:
+    """1 for the queued job that is placed first, over all tenants."""
+    return {job.id: place for place, job in enumerate(in_order(store.jobs_in(JobState.QUEUED)), 1)}
+
+
+def in_order(queued: Iterable[Job]) -> list[Job]:
+    """Queued jobs in the order in which the scheduler takes them: priority, then age."""
+    return sorted(queued, key=lambda job: (job.spec.priority.rank, job.created_at, job.id))
+
+
+def view(job: Job, positions: Mapping[str, int]) -> JobObject:
+    hyperparameters = _hyperparameters(job)
+    return JobObject(
+        id=job.id,
+        created_at=int(job.created_at),
+        finished_at=_seconds(job.finished_at),
+        estimated_finish=_seconds(job.estimated_finish),
+        model=job.spec.model,
+        fine_tuned_model=job.fine_tuned_model,
+        organization_id=job.spec.tenant,
+        status=job.state,
+        training_file=job.spec.training_file,
+        validation_file=job.spec.validation_file,
+        result_files=list(job.result_files),
+        trained_tokens=job.progress.trained_tokens if job.state.terminal else None,
+        hyperparameters=hyperparameters,
+        method=MethodObject(supervised=Supervised(hyperparameters=hyperparameters)),
+        seed=job.spec.training.seed,
+        error=_error(job),
+        metadata=dict(job.spec.metadata) or None,
+        suffix=job.spec.suffix,
+        adapter=asdict(job.spec.adapter),
+        priority=job.spec.priority,
+        group=job.spec.group,
+        queue_position=positions.get(job.id),
+        blocked_reason=job.blocked_reason,
+        predicted_peak_bytes=job.predicted_peak_bytes,
+        round_predicted_bytes=job.round_predicted_bytes,
+        round_measured_bytes=job.round_measured_bytes,
+        worker=job.lease.worker_id if job.lease else None,
+        queued_at=_seconds(job.queued_at),
+        started_at=_seconds(job.started_at),
+        progress=ProgressObject.model_validate(job.progress),
+        training_data=_dataset(job.training_data),
+        validation_data=_dataset(job.validation_data),
+    )
+
+
+def view_one(store: Store, job: Job) -> JobObject:
+    return view(job, queue_positions(store) if job.state is JobState.QUEUED else {})
+
+
+def view_many(store: Store, jobs: Iterable[Job]) -> list[JobObject]:
+    jobs = list(jobs)
+    queued = any(job.state is JobState.QUEUED for job in jobs)
+    positions = queue_positions(store) if queued else {}
+    return [view(job, positions) for job in jobs]
+
+
+def _hyperparameters(job: Job) -> Hyperparameters:
+    """Resolved values once the data is known; "auto" before, where the user left them open."""
+    asked = job.spec.training
+    config = job.training or asked
+    return Hyperparameters(
+        n_epochs=config.n_epochs or "auto",
+        batch_size=config.batch_size or "auto",
+        learning_rate_multiplier=asked.learning_rate_multiplier,
+        learning_rate=config.learning_rate or "auto",
+        lr_scheduler=config.lr_scheduler,
+        warmup_ratio=config.warmup_ratio,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        max_seq_length=config.max_seq_length or "auto",
+        overlong=config.overlong,
+        early_stopping_patience=config.early_stopping_patience,
+        max_steps=config.max_steps,
+    )
+
+
+def _error(job: Job) -> JobError | None:
+    if job.error is None:
+        return None
+    return JobError(code=job.error.code, message=job.error.message, param=job.error.param)
+
+
+def _dataset(summary: DatasetSummary | None) -> DatasetObject | None:
+    return None if summary is None else DatasetObject.model_validate(summary)
+
+
+def _seconds(time: float | None) -> int | None:
+    return None if time is None else int(time)

@@ -1,0 +1,52 @@
+"""A create body's knobs, which may stand in three places, as the domain's configurations."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from pando_api.schemas.job_create import JobCreate, Knobs
+from pando_shared.adapters import AdapterConfig, LoraConfig, parse_adapter
+from pando_shared.errors import InvalidRequest
+from pando_shared.training import TrainingConfig
+
+_TRAINING = frozenset(field.name for field in fields(TrainingConfig))
+
+
+def merged_knobs(body: JobCreate) -> dict[str, Any]:
+    """Every knob that was set, "auto" left out.
+
+    The top level counts before `method.supervised.hyperparameters`, and that before the deprecated
+    `hyperparameters`.
+    """
+    method = body.method.supervised if body.method else None
+    places = (body.hyperparameters, method.hyperparameters if method else None, body)
+    merged: dict[str, Any] = {}
+    for place in places:
+        if place is not None:
+            merged |= place.given()
+    return {
+        name: value
+        for name, value in merged.items()
+        if name in Knobs.model_fields and value != "auto"
+    }
+
+
+def training_config(knobs: dict[str, Any], seed: int | None) -> TrainingConfig:
+    """Raises InvalidRequest, with the parameter's name, for a value out of range."""
+    values = {name: value for name, value in knobs.items() if name in _TRAINING}
+    if seed is not None:
+        values["seed"] = seed
+    return TrainingConfig(**values)
+
+
+def adapter_config(knobs: dict[str, Any]) -> AdapterConfig:
+    """Raises InvalidRequest for an unknown method, a misspelt knob or a value out of range."""
+    if "adapter" not in knobs:
+        return LoraConfig()
+    try:
+        return parse_adapter(knobs["adapter"])
+    except OverflowError as error:
+        raise InvalidRequest(
+            "a number in adapter is too large for floating point", param="adapter"
+        ) from error

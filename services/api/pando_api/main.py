@@ -1,0 +1,41 @@
+"""`pando-api`: the API as a process."""
+
+from __future__ import annotations
+
+import logging
+
+import uvicorn
+
+from pando_api.app import create_app
+from pando_shared.catalogue import load_catalogue
+from pando_shared.clock import SystemClock
+from pando_shared.settings import Settings
+from pando_shared.storage import Storage
+from pando_shared.store.messages import CeleryMessenger, make_celery
+from pando_shared.store.redis import RedisStore
+
+#: Longest wait for open requests after SIGTERM; event streams are closed at once.
+SHUTDOWN_SECONDS = 10
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT, then finish the requests that are open."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings()
+    app = create_app(
+        settings,
+        RedisStore(settings.redis_url),
+        Storage(settings.storage_url),
+        CeleryMessenger(make_celery(settings.redis_url)),
+        load_catalogue(settings.models),
+        SystemClock(),
+    )
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )

@@ -1,0 +1,103 @@
+"""What surrounds every request: an id, security headers, latency, a cap on the body.
+
+Plain ASGI, because Starlette's BaseHTTPMiddleware buffers and breaks streaming.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pando_api.errors import TooLarge, error_response
+from pando_api.metrics import Metrics
+
+log = logging.getLogger("pando.api")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class RequestContext:
+    """Names the request, measures it, and turns an unforeseen exception into an answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        status = 0
+        began = time.perf_counter()
+
+        async def send_decorated(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_decorated)
+        except ClientDisconnect:
+            log.info("request %s: the client went away", request_id)
+        except Exception:
+            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if status:
+                raise
+            message = f"something went wrong here; the log has it under request id {request_id}"
+            response = error_response(500, message, "server_error", code="internal_error")
+            await response(scope, receive, send_decorated)
+        finally:
+            self.metrics.observe_request(scope, status, time.perf_counter() - began)
+
+
+class BodyLimit:
+    """Refuses a long body: at once where its length is announced, else while it is read."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, unlimited: frozenset[str]):
+        self.app = app
+        self.max_bytes = max_bytes
+        self.unlimited = unlimited
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self.unlimited:
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self.max_bytes:
+            message = f"the body has {announced} bytes; at most {self.max_bytes} are accepted"
+            response = error_response(413, message, "invalid_request_error", code=TooLarge.code)
+            await response(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            event = await receive()
+            received += len(event.get("body", b""))
+            if received > self.max_bytes:
+                # FastAPI lets only an HTTPException out while it reads a body.
+                message = f"the body is longer than the {self.max_bytes} bytes accepted"
+                raise HTTPException(413, message)
+            return event
+
+        await self.app(scope, receive_counted, send)

@@ -1,0 +1,102 @@
+"""/v1/files: training data in, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.file_upload import receive_file
+from pando_api.paging import page_of
+from pando_api.schemas.files import FileDeleted, FileObject
+from pando_api.schemas.paging import After, Page
+from pando_shared import layout
+from pando_shared.settings import MIB
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+#: Not under the cap on bodies: the route counts for itself while it streams.
+UPLOAD_PATHS = frozenset({"/v1/files"})
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "properties": {
+                        "purpose": {"type": "string", "enum": ["fine-tune"]},
+                        "file": {"type": "string", "format": "binary"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", openapi_extra=_FORM)
+async def create_file(request: Request, services: ServicesDep, tenant: TenantDep) -> FileObject:
+    """Upload a JSON Lines file; it streams to storage."""
+    return FileObject.of(await receive_file(request, services, tenant))
+
+
+@router.get("")
+def list_files(
+    services: ServicesDep,
+    tenant: TenantDep,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> Page[FileObject]:
+    """Your files, newest first unless asked otherwise."""
+    records = services.store.list_files(tenant)
+    if order == "asc":
+        records = records[::-1]
+    objects = [FileObject.of(record) for record in records if purpose in (None, record.purpose)]
+    return page_of(objects, after=after, limit=limit)
+
+
+@router.get("/{file_id}")
+def retrieve_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> FileObject:
+    return FileObject.of(services.store.get_file(tenant, file_id))
+
+
+@router.delete("/{file_id}")
+def delete_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> FileDeleted:
+    """Jobs past validation do not need it any more: they train on their own tokenised copy."""
+    record = services.store.get_file(tenant, file_id)
+    # The durable record goes first, so that `pando recover` cannot bring a deleted file back.
+    services.storage.delete(layout.file_record(record.id))
+    services.store.delete_file(tenant, record.id)
+    services.storage.delete(layout.file(record.id))
+    return FileDeleted(id=record.id)
+
+
+@router.get("/{file_id}/content", response_class=StreamingResponse)
+def file_content(file_id: str, services: ServicesDep, tenant: TenantDep) -> StreamingResponse:
+    """The bytes as they were uploaded, whatever the request's Accept header says."""
+    record = services.store.get_file(tenant, file_id)
+    stream = services.storage.reading(layout.file_content(record.id))
+    name = quote(record.filename, safe="")
+    return StreamingResponse(
+        _chunks(stream),
+        media_type="application/octet-stream",
+        headers={
+            "Content-Length": str(record.bytes),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+        },
+    )
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    with stream:
+        while chunk := stream.read(MIB):
+            yield chunk

@@ -1,0 +1,46 @@
+"""/v1/workers: who is there to train."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.fleet import is_alive
+from pando_api.schemas.cluster import WorkerList, WorkerObject
+from pando_api.services import Services
+from pando_shared.workers import Worker
+
+router = APIRouter(prefix="/v1/workers", tags=["cluster"])
+
+
+@router.get("")
+def list_workers(services: ServicesDep, tenant: TenantDep) -> WorkerList:
+    """Every worker that ever reported and was not removed; the dead ones say so."""
+    residents: dict[str, set[str]] = {}
+    for planned in services.store.rounds():
+        jobs = residents.setdefault(planned.worker_id, set())
+        jobs.update(assignment.job_id for assignment in planned.assignments)
+    return WorkerList(
+        data=[
+            _view(services, worker, len(residents.get(worker.id, ())))
+            for worker in services.store.list_workers()
+        ]
+    )
+
+
+def _view(services: Services, worker: Worker, jobs: int) -> WorkerObject:
+    return WorkerObject(
+        id=worker.id,
+        alive=is_alive(worker, services.settings, services.clock.now()),
+        device=worker.device,
+        base_model=worker.base_model,
+        models=list(worker.models),
+        jobs=jobs,
+        budget_bytes=worker.budget_bytes,
+        resident_bytes=worker.resident_bytes,
+        peak_bytes=worker.peak_bytes,
+        token_budget=worker.token_budget,
+        tokens_per_second=worker.tokens_per_second,
+        round_gap_seconds=worker.round_gap_seconds,
+        last_heartbeat_at=worker.heartbeat_at,
+    )

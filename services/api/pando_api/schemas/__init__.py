@@ -1,0 +1,1 @@
+"""The wire: what requests may say (strict) and what answers hold."""

@@ -1,0 +1,28 @@
+"""What every request works with, made once by `create_app`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pando_api.metrics import Metrics
+from pando_shared.catalogue import BaseModel
+from pando_shared.clock import Clock
+from pando_shared.settings import Settings
+from pando_shared.storage import Storage
+from pando_shared.store import Store
+from pando_shared.store.messages import Messenger
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`started_at` dates the base models, which have no date of their own."""
+
+    settings: Settings
+    store: Store
+    storage: Storage
+    messenger: Messenger
+    catalogue: Mapping[str, BaseModel]
+    clock: Clock
+    metrics: Metrics
+    started_at: float
