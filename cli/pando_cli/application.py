@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from pando_cli.commands import (
@@ -18,6 +20,7 @@ from pando_cli.commands import (
     watch,
 )
 from pando_cli.exit_codes import EXPLANATION
+from pando_cli.help_text import help_text
 from pando_cli.option_groups import expanded
 
 _RUN = "The service on this machine"
@@ -27,26 +30,26 @@ _OPERATE = "For the operator"
 
 _HELP = f"""Train many adapters on one frozen base model at once.
 
-    pando demo                                        four jobs, start to end
-
-    pando up --detach                                 a service to keep
-
-    pando submit data.jsonl --model tiny --wait       train an adapter
-
-    pando sample ftjob-... "Hello"                    talk to it
-
 Commands find the service by --url and --api-key, else PANDO_URL and PANDO_API_KEY, else by what
 `pando up` left in its home (--home, else PANDO_HOME, else ~/.pando). All take --json: one JSON
 document on stdout (one a line where there are many), an error as {{"error": {{...}}}}.
 
 {EXPLANATION}
+
+Examples:
+
+    pando demo                                     # four jobs, start to end
+    pando up --detach                              # a service to keep
+    pando submit data.jsonl --model tiny --wait    # train an adapter
+    pando sample ftjob-3f9c "Hello"                # talk to it
 """
 
 
 def build() -> typer.Typer:
     app = typer.Typer(
         name="pando",
-        help=_HELP,
+        help=help_text(_HELP),
+        rich_markup_mode="rich",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,9 +82,9 @@ def build() -> typer.Typer:
         (_OPERATE, (("workers", fleet.workers), ("queue", fleet.queue))),
     ):
         for name, command in commands:
-            app.command(name, rich_help_panel=panel)(expanded(command))
+            _add(app, name, command, panel)
     app.add_typer(_keys(), name="keys", rich_help_panel=_OPERATE)
-    app.command("recover", rich_help_panel=_OPERATE)(expanded(recover.recover))
+    _add(app, "recover", recover.recover, _OPERATE)
     return app
 
 
@@ -95,5 +98,10 @@ def _keys() -> typer.Typer:
         ("list", keys.list_keys),
         ("revoke", keys.revoke),
     ):
-        group.command(name)(expanded(command))
+        _add(group, name, command, None)
     return group
+
+
+def _add(app: typer.Typer, name: str, command: Callable[..., None], panel: str | None) -> None:
+    text = help_text(command.__doc__)
+    app.command(name, help=text, rich_help_panel=panel)(expanded(command))

@@ -17,7 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing
 HomeOption = Annotated[
     Path | None,
     typer.Option(
-        envvar="PANDO_HOME", help="The stack's folder.  [default: ~/.pando]", show_default=False
+        envvar="PANDO_HOME", help="The stack's folder.  Default: ~/.pando.", show_default=False
     ),
 ]
 
@@ -34,13 +34,13 @@ class Connection:
 
     url: Annotated[
         str | None,
-        typer.Option(envvar="PANDO_URL", help="The service.  [default: as `pando up` left it]"),
+        typer.Option(envvar="PANDO_URL", help="The service.  Default: as `pando up` left it."),
     ] = None
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar="PANDO_API_KEY",
-            help="Your key.  [default: as `pando up` left it]",
+            help="Your key.  Default: as `pando up` left it.",
             show_envvar=True,
         ),
     ] = None

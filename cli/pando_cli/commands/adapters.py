@@ -58,7 +58,6 @@ def download(
     Examples:
 
         pando download ft:tiny:default:pirate:3f9c2a10 -o pirate
-
         pando download ftjob-3f9c --json | jq -r .path
     """
     session = connection.open()
@@ -98,7 +97,6 @@ def sample(
     Examples:
 
         pando sample tiny "Once upon a time" --raw
-
         pando sample ft:tiny:default:pirate:3f9c2a10 "Where is the cat?"
     """
     session = connection.open()

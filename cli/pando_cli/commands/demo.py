@@ -49,7 +49,6 @@ def demo(
     Examples:
 
         pando demo
-
         pando demo --home ./demo --model llama=meta-llama/Llama-3.1-8B
     """
     output = Output(as_json)

@@ -22,7 +22,6 @@ def files(
     Examples:
 
         pando files --json | jq -r '.data[].id'
-
         pando files --delete file-3f9c
     """
     session = connection.open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from pando_cli.connection import Connection
-from pando_cli.rendering import clock_time, human_bytes
+from pando_cli.rendering import human_bytes, human_seconds
 
 
 def workers(connection: Connection) -> None:
@@ -20,17 +20,18 @@ def workers(connection: Connection) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("worker", "device", "base", "alive"):
         table.add_column(column)
-    for column in ("peak", "budget", "tokens/s"):
+    for column in ("jobs", "peak", "budget", "tokens/s"):
         table.add_column(column, justify="right")
     for worker in found["data"]:
         table.add_row(
             worker["id"],
-            worker.get("device") or "",
-            worker.get("base_model") or "",
-            "yes" if worker.get("alive") else "no",
-            human_bytes(worker.get("peak_bytes")),
-            human_bytes(worker.get("budget_bytes")),
-            f"{worker.get('tokens_per_second') or 0:.0f}",
+            worker["device"],
+            worker["base_model"] or "",
+            "yes" if worker["alive"] else "no",
+            str(worker["jobs"]),
+            human_bytes(worker["peak_bytes"]),
+            human_bytes(worker["budget_bytes"]),
+            f"{worker['tokens_per_second']:.0f}",
         )
     session.output.result(found, table)
 
@@ -45,14 +46,15 @@ def queue(connection: Connection) -> None:
     session = connection.open()
     found = session.api.queue()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("#", "job", "priority", "since", "waits because"):
+    for column in ("#", "job", "method", "priority", "waits", "because"):
         table.add_column(column, overflow="fold")
     for entry in found["data"]:
         table.add_row(
-            str(entry.get("queue_position") or ""),
-            str(entry.get("id") or entry.get("job_id") or ""),
-            str(entry.get("priority") or ""),
-            clock_time(entry.get("queued_at")),
-            str(entry.get("blocked_reason") or ""),
+            str(entry["position"]),
+            entry["id"],
+            entry["method"],
+            entry["priority"],
+            human_seconds(entry["waiting_seconds"]),
+            entry["blocked_reason"] or "",
         )
     session.output.result(found, table)

@@ -32,7 +32,6 @@ def logs(
     Examples:
 
         pando logs ftjob-3f9c
-
         pando logs -f ftjob-3f9c --json | jq -c 'select(.type == "metrics").data'
     """
     session = connection.open()

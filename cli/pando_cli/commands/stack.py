@@ -65,10 +65,8 @@ def up(
     Examples:
 
         pando up
-
-        pando up --model llama=meta-llama/Llama-3.1-8B --model tiny=./models/tiny-base
-
-        eval "$(pando up --detach --json | jq -r '@sh "export PANDO_API_KEY=\\(.api_key)"')"
+        pando up --model llama=meta-llama/Llama-3.1-8B --port 9000
+        KEY=$(pando up --detach --json | jq -r .api_key)
     """
     output = Output(as_json)
     place = Home.locate(home)

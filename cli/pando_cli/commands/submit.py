@@ -30,9 +30,7 @@ def submit(
     Examples:
 
         pando submit pirate.jsonl --model tiny --adapter lora --rank 8 --suffix pirate
-
         pando submit train.jsonl --validation valid.jsonl --model llama --adapter paca --wait
-
         ID=$(pando submit train.jsonl --model tiny --json | jq -r .id)
     """
     session = connection.open()
@@ -66,17 +64,18 @@ def estimate(file: FileArgument, job: JobOptions, connection: Connection) -> Non
     training = file_id(session.api, file)
     validation = file_id(session.api, job.validation) if job.validation else None
     found = session.api.estimate(job.body(training, validation))
-    peak = found.get("predicted_peak_bytes")
     session.output.result(
         found,
         fields_table(
             [
-                ("examples", found.get("examples")),
-                ("tokens", found.get("tokens")),
-                ("steps", found.get("steps")),
-                ("predicted peak", human_bytes(peak)),
-                ("duration", human_seconds(found.get("duration_seconds"))),
-                ("earliest start", clock_time(found.get("earliest_start"))),
+                ("examples", found["examples"]),
+                ("tokens", f"{found['tokens']} ({found['token_count']})"),
+                ("epochs", found["n_epochs"]),
+                ("steps", found["steps"]),
+                ("predicted peak", human_bytes(found["predicted_peak_bytes"])),
+                ("largest worker", human_bytes(found["largest_worker_bytes"])),
+                ("duration", human_seconds(found["duration_seconds"])),
+                ("earliest start", clock_time(found["earliest_start"])),
             ]
         ),
     )

@@ -30,7 +30,6 @@ def watch(
     Examples:
 
         pando watch
-
         pando watch ftjob-3f9c ftjob-77aa
     """
     session = connection.open()

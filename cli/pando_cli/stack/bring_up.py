@@ -51,6 +51,7 @@ def run_stack(
     Raises:
         StackError: the home or the port is taken, or the stack did not get ready.
     """
+    began = time.time()
     with home_lock.hold(plan.home) as lock:
         require_free(plan.host, plan.port)
         config_file, redis = configure(plan.home, plan.host)
@@ -67,7 +68,7 @@ def run_stack(
             storage = Storage(environment["PANDO_STORAGE_URL"])
             config = ensure_key(plan.home, plan.url, store, storage, SystemClock())
             supervisor.start(service_specs(plan, environment))
-            if not _wait_until_ready(supervisor, plan, config, signals, ready_seconds, note):
+            if not _wait_until_ready(supervisor, plan, config, signals, began, ready_seconds, note):
                 return
             pids = {"supervisor": os.getpid(), **supervisor.pids}
             when_ready(RunningStack(plan.home, config, pids))
@@ -96,11 +97,12 @@ def _wait_until_ready(
     plan: StackPlan,
     config: ClientConfig,
     signals: StopSignals,
+    since: float,
     ready_seconds: float,
     note: Callable[[str], None],
 ) -> bool:
     """False if a stop was asked for meanwhile."""
-    readiness = Readiness(config, workers=len(plan.devices))
+    readiness = Readiness(config, plan.worker_ids, since)
     deadline = time.monotonic() + ready_seconds
     ask_at = 0.0
     said: str | None = None

@@ -7,7 +7,7 @@ from pando_cli.client_config import ClientConfig
 from pando_cli.home import Home
 from pando_cli.key_store import create_key, usable
 from pando_shared.clock import Clock
-from pando_shared.recovery import jobs_missing, recover
+from pando_shared.recovery import recover
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,11 @@ class StackPlan:
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def worker_ids(self) -> tuple[str, ...]:
+        """The same at every start, so that a worker takes up its own queue again."""
+        return tuple(worker_id(device) for device in self.devices)
+
     def environment(self, redis: RedisAddress) -> dict[str, str]:
         """The PANDO_* variables that all services share."""
         return {
@@ -55,10 +61,15 @@ def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[Servi
     ]
     for device in plan.devices:
         name = f"worker-{device.replace(':', '')}"
-        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": f"{socket.gethostname()}-{name[7:]}"}
+        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device)}
         spec = ServiceSpec(name, (_script("pando-worker"),), Tier.WORKER, {**environment, **own})
         specs.append(spec)
     return specs
+
+
+def worker_id(device: str) -> str:
+    """Host and device, in letters that a queue's name can have."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{socket.gethostname()}-{device}")
 
 
 def parse_models(pairs: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
-"""When a stack is ready: the API says so, and a worker that can train is alive."""
+"""When a stack is ready: the API says so, and all its own training workers have reported."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import httpx
 
@@ -10,28 +12,33 @@ from pando_cli.errors import KeyRejected, Refused, Unreachable
 
 
 class Readiness:
-    """A question that is cheap to ask again and again."""
+    """A question that is cheap to ask again and again.
+
+    A heartbeat from before `since` (Unix seconds) is that of an earlier stack in the same home.
+    """
 
     def __init__(
-        self, config: ClientConfig, workers: int, transport: httpx.BaseTransport | None = None
+        self,
+        config: ClientConfig,
+        worker_ids: Collection[str],
+        since: float,
+        transport: httpx.BaseTransport | None = None,
     ):
-        self._workers = workers
+        self._worker_ids = frozenset(worker_ids)
+        self._since = since
         self._api = Api(config, transport)
         self._http = httpx.Client(base_url=config.url, timeout=2.0, transport=transport)
-
-    def __call__(self) -> bool:
-        return self.lacking() is None
 
     def lacking(self) -> str | None:
         """What is not there yet, in words; None if nothing is missing."""
         try:
             if not self._http.get("/readyz").is_success:
                 return "the API answers but is not ready"
-            alive = [worker for worker in self._api.workers()["data"] if worker["alive"]]
+            workers = self._api.workers()["data"]
         except (httpx.TransportError, Unreachable):
             return "the API does not answer yet"
         except (Refused, KeyRejected) as error:
             return f"the API refuses us: {error.message}"
-        if len(alive) < self._workers:
-            return f"{len(alive)} of {self._workers} workers have reported"
-        return None
+        fresh = {w["id"] for w in workers if w["alive"] and w["last_heartbeat_at"] >= self._since}
+        missing = sorted(self._worker_ids - fresh)
+        return f"waiting for worker {', '.join(missing)}" if missing else None
