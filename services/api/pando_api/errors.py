@@ -6,6 +6,7 @@ status: a conflict is a 400, and an answer that took its whole waiting time forb
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,23 +101,29 @@ def _on_pando_error(_: Request, error: Exception) -> Response:
 
 
 def _on_validation_error(_: Request, error: Exception) -> Response:
-    """One sentence for the first thing wrong: the client shows only `message`."""
+    """One sentence for the first field that is wrong: the client shows only `message`."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(step) for step in _field_path(first["loc"]))
+    found = error.errors()
+    first = found[0]
+    where = _field(first["loc"])
     if first["type"] == "json_invalid":
-        message = f"the body is not valid JSON: {first.get('ctx', {}).get('error', first['msg'])}"
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        message = f"the body is not valid JSON: {reason}"
     elif not where:
         message = f"the request is not valid: {first['msg']}"
     else:
-        message = f"{where}: {first['msg'].removeprefix('Value error, ')}"
-    return error_response(400, message, "invalid_request_error", where or None, "invalid_request")
+        # A field of several types fails once for each; the user may satisfy any of them.
+        reasons = dict.fromkeys(item["msg"] for item in found if _field(item["loc"]) == where)
+        message = f"{where}: {', or '.join(reasons)}"
+        if first["type"] != "missing":
+            message += f"; got {reprlib.repr(first['input'])}"
+    return error_response(400, message, "invalid_request_error", where or None, InvalidRequest.code)
 
 
-def _field_path(loc: Sequence[int | str]) -> list[int | str]:
-    """A pydantic location without "body"/"query" and without the names of union branches."""
-    steps = [step for step in loc[1:] if isinstance(step, int) or step.isidentifier()]
-    return [step for step in steps if step not in ("int", "float", "str", "list")]
+def _field(loc: Sequence[int | str]) -> str:
+    """A pydantic location as a user would write it: without "body" and union branches."""
+    steps = [str(step) for step in loc[1:] if isinstance(step, int) or step.isidentifier()]
+    return ".".join(step for step in steps if step not in ("int", "float", "str", "list"))
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:

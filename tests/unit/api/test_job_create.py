@@ -1,0 +1,254 @@
+"""Creating a job: what may be asked for, in which places, and what is refused with what words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from api_calls import CHAT_LINE, create_job, error_of, upload
+from factories import make_worker
+from openai.types.fine_tuning import FineTuningJob
+from starlette.testclient import TestClient
+
+from pando_shared import layout
+from pando_shared.clock import FakeClock
+from pando_shared.records import FileRecord
+from pando_shared.storage import Storage
+from pando_shared.store.messages import StubMessenger
+from pando_shared.store.stub import StubStore
+
+
+def refused(client: TestClient, status: int = 400, **body: Any) -> dict[str, Any]:
+    body.setdefault("model", "tiny")
+    body.setdefault("training_file", "")
+    if body["training_file"] == "":
+        body["training_file"] = upload(client)["id"]
+    answer = client.post("/v1/fine_tuning/jobs", json=body)
+    assert client.get("/v1/fine_tuning/jobs").json()["data"] == []
+    return error_of(answer, status)
+
+
+def test_a_plain_job_is_kept_and_prepared(
+    client: TestClient, storage: Storage, messenger: StubMessenger, clock: FakeClock
+) -> None:
+    file_id = upload(client)["id"]
+    job = create_job(client, training_file=file_id)
+    parsed = FineTuningJob.model_validate(job)
+    assert parsed.status == "validating_files"
+    assert parsed.organization_id == "acme"
+    assert parsed.created_at == int(clock.now())
+    assert (parsed.training_file, parsed.validation_file) == (file_id, None)
+    assert parsed.hyperparameters.n_epochs == "auto"
+    assert parsed.method is not None
+    assert parsed.method.type == "supervised"
+    assert parsed.result_files == []
+    assert (parsed.error, parsed.fine_tuned_model, parsed.finished_at) == (None, None, None)
+    assert job["adapter"]["type"] == "lora"
+    assert messenger.prepared == [job["id"]]
+    assert json.loads(storage.read(layout.job_record(job["id"])))["id"] == job["id"]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"n_epochs": 3, "learning_rate": 0.01, "adapter": {"type": "paca", "rank": 4}},
+        {
+            "hyperparameters": {
+                "n_epochs": 3,
+                "learning_rate": 0.01,
+                "adapter": {"type": "paca", "rank": 4},
+            }
+        },
+        {
+            "method": {
+                "type": "supervised",
+                "supervised": {
+                    "hyperparameters": {"n_epochs": 3, "adapter": {"type": "paca", "rank": 4}}
+                },
+            },
+            "learning_rate": 0.01,
+        },
+        {
+            "hyperparameters": {"n_epochs": 9, "learning_rate": 0.01},
+            "method": {
+                "type": "supervised",
+                "supervised": {"hyperparameters": {"n_epochs": 3}},
+            },
+            "adapter": {"type": "paca", "rank": 4},
+        },
+    ],
+)
+def test_knobs_are_read_in_all_their_places(client: TestClient, places: dict[str, Any]) -> None:
+    job = create_job(client, **places)
+    assert job["hyperparameters"]["n_epochs"] == 3
+    assert job["hyperparameters"]["learning_rate"] == 0.01
+    assert (job["adapter"]["type"], job["adapter"]["rank"]) == ("paca", 4)
+
+
+def test_everything_of_the_protocol_is_kept(client: TestClient) -> None:
+    validation = upload(client, name="valid.jsonl")["id"]
+    job = create_job(
+        client,
+        validation_file=validation,
+        suffix="my-run",
+        seed=7,
+        metadata={"team": "a"},
+        integrations=None,
+        priority="high",
+        group="sweep",
+        hyperparameters={"n_epochs": "auto", "batch_size": 2, "learning_rate_multiplier": 0.5},
+    )
+    FineTuningJob.model_validate(job)
+    assert job["validation_file"] == validation
+    assert (job["suffix"], job["seed"], job["metadata"]) == ("my-run", 7, {"team": "a"})
+    assert (job["priority"], job["group"]) == ("high", "sweep")
+    shown = job["hyperparameters"]
+    assert (shown["n_epochs"], shown["batch_size"]) == ("auto", 2)
+    assert shown["learning_rate_multiplier"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"model": "gpt-9"}, "model", "there are: org/with-slash, tiny"),
+        ({"adapter": {"type": "lora", "rnak": 8}}, "adapter.rnak", "did you mean 'rank'"),
+        ({"adapter": {"rank": 0}}, "adapter.rank", "1..1024"),
+        ({"adapter": {"rank": "8"}}, "adapter.rank", "int"),
+        ({"adapter": {"alpha": 10**400}}, "adapter", "too large"),
+        ({"adapter": {"type": "dora"}}, "adapter.type", "lora, paca, meft"),
+        ({"adapter": {"target_modules": ["q_proj", "k_prj"]}}, "adapter.target_modules", "v_proj"),
+        ({"adapter": {"target_modules": "\ud800"}}, "adapter.target_modules", "q_proj"),
+        ({"adapter": {"type": "paca", "rank": 65}}, "adapter.rank", "64 input columns"),
+        ({"adapter": "lora"}, "adapter", "dict"),
+        ({"learning_rate": -1e-3}, "learning_rate", "positive"),
+        ({"learning_rat": 1e-3}, "learning_rat", "did you mean 'learning_rate'"),
+        ({"hyperparameters": {"epochs": 1}}, "epochs", "n_epochs"),
+        ({"n_epochs": 0}, "n_epochs", "at least 1"),
+        ({"n_epochs": 10**30}, "n_epochs", "10000"),
+        ({"n_epochs": "many"}, "n_epochs", "valid integer, or Input should be 'auto'; got 'many'"),
+        ({"n_epochs": True}, "n_epochs", "int"),
+        ({"batch_size": 1.5}, "batch_size", "int"),
+        ({"lr_scheduler": "step"}, "lr_scheduler", "cosine"),
+        ({"warmup_ratio": 1.0}, "warmup_ratio", "[0, 1)"),
+        ({"max_seq_length": 257}, "max_seq_length", "256 positions"),
+        ({"seed": -1}, "seed", "seed"),
+        ({"priority": "urgent"}, "priority", "high"),
+        ({"suffix": "x" * 65}, "suffix", "64"),
+        ({"suffix": "a:b"}, "suffix", "pattern"),
+        ({"metadata": {str(n): "v" for n in range(17)}}, "metadata", "16"),
+        ({"metadata": {"k" * 65: "v"}}, None, "64"),
+        ({"metadata": {"k": "v" * 513}}, "metadata.k", "512"),
+        ({"metadata": {"k": 1}}, "metadata.k", "string"),
+        ({"method": {"type": "dpo", "dpo": {}}}, "method.type", "'supervised' is"),
+        ({"method": {"type": "reinforcement"}}, "method.type", "'supervised' is"),
+        ({"method": {"type": "telepathy"}}, "method.type", "supervised"),
+        ({"integrations": [{"type": "wandb"}]}, "integrations", "not supported"),
+        ({"model": None}, "model", "string"),
+    ],
+)
+def test_bad_input_is_named(
+    client: TestClient, body: dict[str, Any], param: str | None, says: str
+) -> None:
+    file_id = upload(client)["id"]
+    # Spelt by json.dumps, because an HTTP client refuses to send a lone surrogate as UTF-8.
+    content = json.dumps({"model": "tiny", "training_file": file_id, **body})
+    error = error_of(
+        client.post(
+            "/v1/fine_tuning/jobs", content=content, headers={"Content-Type": "application/json"}
+        )
+    )
+    assert says in error["message"]
+    if param is not None:
+        assert error["param"] == param
+    assert client.get("/v1/fine_tuning/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(client: TestClient, value: str) -> None:
+    file_id = upload(client)["id"]
+    body = f'"model": "tiny", "training_file": "{file_id}"'
+    for knob in (f'"learning_rate": {value}', f'"adapter": {{"alpha": {value}}}'):
+        content = f"{{{body}, {knob}}}"
+        headers = {"Content-Type": "application/json"}
+        error_of(client.post("/v1/fine_tuning/jobs", content=content, headers=headers))
+
+
+def test_missing_fields_are_named(client: TestClient) -> None:
+    error = error_of(client.post("/v1/fine_tuning/jobs", json={"model": "tiny"}))
+    assert error["param"] == "training_file"
+
+
+def test_a_missing_file_and_a_strangers_file_are_the_same_404(
+    client: TestClient, stranger: TestClient
+) -> None:
+    theirs = upload(stranger)["id"]
+    for file_id in ("file-missing", theirs):
+        error = refused(client, 404, training_file=file_id)
+        assert error["message"] == f"no file '{file_id}'"
+        assert error["param"] == "training_file"
+        assert refused(client, 404, validation_file=file_id)["param"] == "validation_file"
+
+
+def test_results_are_not_training_data(client: TestClient, store: StubStore) -> None:
+    store.put_file(FileRecord("file-r", "acme", "r.csv", "fine-tune-results", 1, 0.0))
+    assert "fine-tune-results" in refused(client, training_file="file-r")["message"]
+
+
+def test_a_job_that_never_fits_is_refused_with_both_figures(
+    client: TestClient, store: StubStore
+) -> None:
+    store.put_worker(make_worker("small", budget_bytes=1_000))
+    store.put_worker(make_worker("big", budget_bytes=2_000))
+    store.put_worker(make_worker("other", budget_bytes=1 << 40, models=("llama",)))
+    error = refused(client)
+    assert error["code"] == "job_too_large"
+    assert "big, has 2000 bytes" in error["message"]
+    assert "the job needs" in error["message"]
+    store.put_worker(make_worker("huge", budget_bytes=1 << 40))
+    create_job(client)
+
+
+def test_a_retried_create_finds_its_job(
+    client: TestClient, messenger: StubMessenger, clock: FakeClock
+) -> None:
+    body = {"model": "tiny", "training_file": upload(client)["id"]}
+
+    def create(retry: int, **headers: str) -> str:
+        headers["x-stainless-retry-count"] = str(retry)
+        answer = client.post("/v1/fine_tuning/jobs", json=body, headers=headers)
+        assert answer.status_code == 200
+        return str(answer.json()["id"])
+
+    first = create(0)
+    assert create(1) == first
+    assert create(2) == first
+    second = create(0)
+    assert second != first
+    assert messenger.prepared == [first, second]
+    clock.advance(24 * 3600)
+    assert create(1) not in (first, second)
+
+
+def test_an_idempotency_key_is_honoured(
+    client: TestClient, stranger: TestClient, storage: Storage, messenger: StubMessenger
+) -> None:
+    headers = {"Idempotency-Key": "once"}
+    body = {"model": "tiny", "training_file": upload(client)["id"]}
+    first, again = (
+        client.post("/v1/fine_tuning/jobs", json=body, headers=headers).json() for _ in range(2)
+    )
+    assert again["id"] == first["id"]
+    assert messenger.prepared == [first["id"]]
+    assert storage.names("jobs") == [first["id"]]
+    other = client.post("/v1/fine_tuning/jobs", json={**body, "seed": 1}, headers=headers)
+    assert error_of(other)["code"] == "idempotency_key_reused"
+    theirs = {"model": "tiny", "training_file": upload(stranger)["id"]}
+    answer = stranger.post("/v1/fine_tuning/jobs", json=theirs, headers=headers)
+    assert answer.json()["id"] != first["id"]
+
+
+def test_data_lines_are_not_read_here(client: TestClient) -> None:
+    """A broken file fails its job in `prepare`, where the line can be named."""
+    file_id = upload(client, CHAT_LINE + "\nnot json\n")["id"]
+    assert create_job(client, training_file=file_id)["status"] == "validating_files"
