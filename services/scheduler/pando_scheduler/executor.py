@@ -1,0 +1,180 @@
+"""Carries decisions out. Each rests on a view of the job that may be out of date by now; then the
+store refuses the change, and the next look at the cluster decides anew."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from pando_scheduler.cluster import Rules
+from pando_scheduler.decisions import (
+    Block,
+    Decision,
+    DropRound,
+    Fail,
+    PlaceRound,
+    ReleaseLease,
+    RenewLease,
+    Reprepare,
+    Requeue,
+)
+from pando_shared import lifecycle
+from pando_shared.clock import Clock
+from pando_shared.errors import Conflict, NotFound, Unavailable
+from pando_shared.ids import new_id
+from pando_shared.jobs import Job, JobFailure, JobState, Lease
+from pando_shared.records import Event
+from pando_shared.storage import Storage
+from pando_shared.store import Change, Store
+from pando_shared.store.messages import Messenger
+from pando_shared.workers import Assignment, Round
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """Turns decisions into changes of the store, records in storage and messages."""
+
+    def __init__(
+        self, store: Store, storage: Storage, messenger: Messenger, clock: Clock, rules: Rules
+    ):
+        self._store = store
+        self._storage = storage
+        self._messenger = messenger
+        self._clock = clock
+        self._rules = rules
+
+    def execute(self, decision: Decision) -> int:
+        """Carry out one decision; tells how many jobs it placed.
+
+        Raises:
+            Unavailable: the store or the broker is away. What is half done is found and finished
+                by a later look.
+        """
+        level = logging.DEBUG if isinstance(decision, RenewLease) else logging.INFO
+        log.log(level, "%s", decision)
+        try:
+            match decision:
+                case PlaceRound():
+                    return self._place_round(decision)
+                case Requeue():
+                    self._transition(decision.job_id, lambda job: self._requeued(job, decision))
+                case Fail():
+                    self._transition(decision.job_id, lambda job: self._failed(job, decision))
+                case ReleaseLease():
+                    self._transition(decision.job_id, lambda job: _released(job, decision))
+                case RenewLease():
+                    self._store.update_job(decision.job_id, lambda job: _renewed(job, decision))
+                case Block():
+                    self._store.update_job(decision.job_id, lambda job: _blocked(job, decision))
+                case DropRound():
+                    self._store.end_round(decision.round_id)
+                case Reprepare():
+                    self._messenger.prepare(decision.job_id)
+        except (Conflict, NotFound) as error:
+            log.info("overtaken by events: %s", error.message)
+        return 0
+
+    def _place_round(self, decision: PlaceRound) -> int:
+        if decision.replaces is not None and not self._store.withdraw_round(decision.replaces):
+            log.info("round %s has begun; its successor will be planned", decision.replaces)
+            return 0
+        joined = [
+            placed
+            for wanted in decision.joining
+            if (placed := self._place_job(wanted, decision)) is not None
+        ]
+        assignments = (*decision.staying, *joined)
+        if not assignments and decision.joining:
+            return 0
+        planned = Round(
+            id=new_id("round"),
+            worker_id=decision.worker_id,
+            incarnation=decision.incarnation,
+            base_model=decision.base_model,
+            assignments=assignments,
+            seconds=self._rules.round_seconds,
+            predicted_bytes=decision.predicted_bytes,
+            planned_at=self._clock.now(),
+        )
+        self._store.plan_round(planned)
+        try:
+            self._messenger.round(planned.worker_id, planned.id)
+        except Unavailable:
+            self._store.withdraw_round(planned.id)
+            raise
+        return len(joined)
+
+    def _place_job(self, wanted: Assignment, decision: PlaceRound) -> Assignment | None:
+        try:
+            job = self._transition(wanted.job_id, lambda job: self._placed(job, wanted, decision))
+        except (Conflict, NotFound) as error:
+            log.info("not placed: %s", error.message)
+            return None
+        return Assignment(job.id, job.epoch)
+
+    def _transition(self, job_id: str, change: Callable[[Job], Change]) -> Job:
+        return lifecycle.transition(self._store, self._storage, job_id, change)
+
+    def _placed(self, job: Job, wanted: Assignment, decision: PlaceRound) -> Change:
+        job.fenced(wanted.epoch)
+        _expect_lease(job, None)
+        now = self._clock.now()
+        lease = Lease(decision.worker_id, decision.incarnation, now + self._rules.lease_seconds)
+        placed = replace(
+            job.to(JobState.RUNNING),
+            epoch=job.epoch + 1,
+            lease=lease,
+            started_at=now if job.started_at is None else job.started_at,
+            blocked_reason=None,
+        )
+        return Change(placed, (Event(now, f"Placed on worker {decision.worker_id}"),))
+
+    def _requeued(self, job: Job, decision: Requeue) -> Change:
+        job.fenced(decision.epoch)
+        _expect_lease(job, decision.lease)
+        now = self._clock.now()
+        requeued = replace(
+            job.to(JobState.QUEUED),
+            epoch=job.epoch + 1,
+            lease=None,
+            attempts=job.attempts + decision.lost,
+            queued_at=now,
+        )
+        message = f"Queued again, from the last checkpoint: {decision.reason}"
+        return Change(requeued, (Event(now, message, level="warn" if decision.lost else "info"),))
+
+    def _failed(self, job: Job, decision: Fail) -> Change:
+        job.fenced(decision.epoch)
+        _expect_lease(job, decision.lease)
+        now = self._clock.now()
+        failed = replace(
+            job.to(JobState.FAILED),
+            epoch=job.epoch + 1,
+            attempts=job.attempts + 1,
+            finished_at=now,
+            error=JobFailure("worker_lost", decision.reason),
+        )
+        return Change(failed, (Event(now, f"Failed: {decision.reason}", level="error"),))
+
+
+def _released(job: Job, decision: ReleaseLease) -> Change:
+    job.fenced(decision.epoch)
+    _expect_lease(job, decision.lease)
+    return Change(replace(job, lease=None, epoch=job.epoch + 1))
+
+
+def _renewed(job: Job, decision: RenewLease) -> Job:
+    job.fenced(decision.epoch)
+    _expect_lease(job, decision.lease)
+    return replace(job, lease=replace(decision.lease, expires_at=decision.expires_at))
+
+
+def _blocked(job: Job, decision: Block) -> Job:
+    return replace(job.fenced(decision.epoch), blocked_reason=decision.reason)
+
+
+def _expect_lease(job: Job, lease: Lease | None) -> None:
+    if job.lease != lease:
+        raise Conflict(f"job {job.id} has another lease by now: {job.lease}")

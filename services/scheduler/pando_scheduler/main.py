@@ -1,0 +1,82 @@
+"""The scheduler process."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+from prometheus_client import start_http_server
+
+from pando_scheduler.celery_app import make_messenger
+from pando_scheduler.cluster import Rules
+from pando_scheduler.loop import RETRY_SECONDS, SchedulerLoop
+from pando_scheduler.metrics import SchedulerMetrics
+from pando_scheduler.prediction import predictor
+from pando_shared.catalogue import load_catalogue
+from pando_shared.clock import Clock, SystemClock
+from pando_shared.errors import Unavailable
+from pando_shared.recovery import jobs_missing, recover
+from pando_shared.settings import Settings
+from pando_shared.storage import Storage
+from pando_shared.store import Store
+from pando_shared.store.redis import RedisStore
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Schedule until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(signum).name)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    run(Settings(), stop)
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Build the scheduler from settings and run it until `stop` is set."""
+    clock = SystemClock()
+    store, storage = RedisStore(settings.redis_url, clock), Storage(settings.storage_url)
+    metrics = SchedulerMetrics()
+    rules = Rules(
+        round_seconds=settings.round_seconds,
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        memory_headroom=settings.memory_headroom,
+    )
+    predict = predictor(load_catalogue(settings.models), settings.dtype)
+    loop = SchedulerLoop(store, storage, make_messenger(settings), clock, rules, predict, metrics)
+    server = None
+    if settings.metrics_port is not None:
+        server, _ = start_http_server(settings.metrics_port, registry=metrics.registry)
+    try:
+        recover_if_lost(store, storage, clock, stop)
+        log.info("scheduling for base models: %s", ", ".join(sorted(settings.models)) or "none")
+        loop.run(stop)
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        store.close()
+    log.info("stopped")
+
+
+def recover_if_lost(store: Store, storage: Storage, clock: Clock, stop: threading.Event) -> None:
+    """Rebuild Redis from storage if it lacks jobs that storage has; wait for either until then."""
+    while not stop.is_set():
+        try:
+            if jobs_missing(store, storage):
+                log.warning("Redis lacks jobs that storage holds; recovering them")
+                log.warning("recovered: %s", recover(store, storage, clock.now()))
+        except (Unavailable, OSError) as error:
+            log.warning("trying again in %.0f s: %s", RETRY_SECONDS, error)
+            stop.wait(RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,110 @@
+"""`schedule`: the whole decision, a pure function of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pando_scheduler import policy
+from pando_scheduler.cluster import ClusterState, Predictor, Rules
+from pando_scheduler.decisions import Block, Decision, PlaceRound, RenewLease
+from pando_scheduler.reaper import reap_leases, reap_prepares, reap_rounds
+from pando_scheduler.seats import Seats, seats_of
+from pando_shared.jobs import Job, JobState
+from pando_shared.workers import Assignment
+
+
+def schedule(state: ClusterState, now: float, rules: Rules, predict: Predictor) -> list[Decision]:
+    """What to do now: first what is taken back, then what is placed, then what stays blocked.
+
+    A job leased to a live worker stays with it. Every worker with something to train has one
+    round planned ahead, at most; a round that has not begun is planned anew when a job joins.
+    """
+    jobs = sorted(state.jobs, key=lambda job: job.id)
+    workers = {worker.id: worker for worker in sorted(state.workers, key=lambda worker: worker.id)}
+    drops = reap_rounds(
+        sorted(state.rounds, key=lambda r: (r.planned_at, r.id)), workers, now, rules
+    )
+    dropped = {drop.round_id for drop in drops}
+    decisions: list[Decision] = [
+        *reap_prepares(jobs, state.prepares, now, rules),
+        *drops,
+        *reap_leases(jobs, workers, now, rules),
+    ]
+    fleet = seats_of(
+        (worker for worker in workers.values() if rules.alive(worker, now)),
+        (job for job in jobs if job.lease and rules.holds(job.lease, workers, now)),
+        (planned for planned in rounds if planned.id not in dropped),
+        rules,
+        predict,
+    )
+    blocked = _fill(fleet, [job for job in jobs if job.state is JobState.QUEUED], now, rules)
+    for seats in fleet:
+        decisions += _renewals(seats, now, rules)
+        decisions += _next_round(seats)
+    return decisions + blocked
+
+
+def _fill(fleet: Sequence[Seats], queued: list[Job], now: float, rules: Rules) -> list[Block]:
+    """Seat the queue; returns the explanations of those left over whose reason is a new one."""
+    reserved: set[str] = set()
+    blocked = []
+    for job in policy.order(queued):
+        if job.lease is not None:
+            reason = f"waits for worker {job.lease.worker_id} to save its checkpoint"
+        elif (seats := policy.admit(job, fleet, reserved)) is not None:
+            seats.joining.append(job)
+            continue
+        else:
+            reason = policy.explain(job, fleet, reserved)
+            if (kept := policy.reserve(job, fleet, reserved, now, rules)) is not None:
+                reserved.add(kept.worker.id)
+        if reason != job.blocked_reason:
+            blocked.append(Block(job.id, job.epoch, reason))
+    return blocked
+
+
+def _renewals(seats: Seats, now: float, rules: Rules) -> list[RenewLease]:
+    """Leases of jobs in a live worker's rounds that the worker itself does not renew yet: the
+    round waits in its queue, or it is still loading the base."""
+    in_rounds = {place for planned in seats.rounds for place in planned.assignments}
+    return [
+        RenewLease(job.id, job.epoch, job.lease, now + rules.lease_seconds, "its round is not over")
+        for job in seats.staying
+        if job.lease is not None
+        and _assignment(job) in in_rounds
+        and job.lease.expires_at - now < rules.lease_seconds / 2
+    ]
+
+
+def _next_round(seats: Seats) -> list[PlaceRound]:
+    """Plan a worker's next round if it has none ahead, or the one ahead lacks a job.
+
+    A worker that holds only jobs about to leave gets an empty round: it lets go of them there.
+    """
+    staying = tuple(_assignment(job) for job in seats.staying)
+    joining = tuple(_assignment(job) for job in seats.joining)
+    planned = seats.planned
+    if planned is not None and not joining and set(staying) <= set(planned.assignments):
+        return []
+    if not (staying or joining) and (seats.rounds or not seats.occupants):
+        return []
+    predicted, base_model = seats.bytes_with(), seats.base_model
+    if base_model is None or predicted is None:
+        return []
+    reason = f"{len(staying)} stay, {len(joining)} join; {policy.gib(predicted)} predicted"
+    return [
+        PlaceRound(
+            worker_id=seats.worker.id,
+            incarnation=seats.worker.incarnation,
+            base_model=base_model,
+            staying=staying,
+            joining=joining,
+            predicted_bytes=predicted,
+            replaces=None if planned is None else planned.id,
+            reason=f"{reason} of {policy.gib(seats.worker.budget_bytes)}",
+        )
+    ]
+
+
+def _assignment(job: Job) -> Assignment:
+    return Assignment(job.id, job.epoch)
