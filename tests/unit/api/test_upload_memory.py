@@ -1,0 +1,90 @@
+"""What the largest upload costs a real API process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import api_process
+import httpx
+import pytest
+
+from pando_shared.settings import MIB
+
+SECRET = "sk-test"
+BOUNDARY = "frontier"
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    client: httpx.Client
+
+    def peak_bytes(self) -> int:
+        """The most memory the process has ever had resident (Linux's VmHWM)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Not `tmp_path`, which pytest would keep with all its 512 MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def process(home: Path) -> Iterator[Process]:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("peak memory is read from /proc, which this system has not")
+    command = [sys.executable, api_process.__file__, str(home), SECRET]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        port = running.stdout.readline().strip()
+        headers = {"Authorization": f"Bearer {SECRET}"}
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60
+        ) as client:
+            yield Process(running.pid, client)
+        running.terminate()
+
+
+def form(file_bytes: int) -> Iterator[bytes]:
+    """A multipart body with a file of this size, a MiB at a time."""
+    disposition = "Content-Disposition: form-data;"
+    yield f'--{BOUNDARY}\r\n{disposition} name="purpose"\r\n\r\nfine-tune\r\n'.encode()
+    yield f'--{BOUNDARY}\r\n{disposition} name="file"; filename="a.jsonl"\r\n\r\n'.encode()
+    line = b'{"text": "' + b"x" * (MIB - 13) + b'"}\n'
+    for _ in range(file_bytes // MIB):
+        yield line
+    yield f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def upload(client: httpx.Client, file_bytes: int) -> httpx.Response:
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return client.post("/v1/files", content=form(file_bytes), headers=headers)
+
+
+def test_512_mib_cost_less_than_32(process: Process) -> None:
+    assert upload(process.client, MIB).status_code == 200
+    before = process.peak_bytes()
+    answer = upload(process.client, 512 * MIB)
+    assert answer.json()["bytes"] == 512 * MIB
+    assert process.peak_bytes() - before < 32 * MIB
+    with process.client.stream("GET", f"/v1/files/{answer.json()['id']}/content") as download:
+        assert sum(len(chunk) for chunk in download.iter_bytes()) == 512 * MIB
+    assert process.peak_bytes() - before < 32 * MIB
+
+
+def test_one_byte_more_is_refused_and_leaves_nothing(process: Process, home: Path) -> None:
+    before = process.peak_bytes()
+    answer = upload(process.client, 513 * MIB)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "file_too_large"
+    assert process.peak_bytes() - before < 32 * MIB
+    assert list((home / "storage" / "files").iterdir()) == []
