@@ -25,8 +25,9 @@ CHATML = (
 ) + OPEN_CHATML
 
 LLAMA3 = """\
-{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' }}\
-{{ m.content | trim + '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}\
+{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m.role }}\
+{{ '<|end_header_id|>\n\n' + m.content | trim + '<|eot_id|>' }}{% endfor %}\
+{% if add_generation_prompt %}\
 {{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
 
 #: As Qwen3: only the last turn gets an (empty) reasoning block.
