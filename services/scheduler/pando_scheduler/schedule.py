@@ -21,9 +21,8 @@ def schedule(state: ClusterState, now: float, rules: Rules, predict: Predictor) 
     """
     jobs = sorted(state.jobs, key=lambda job: job.id)
     workers = {worker.id: worker for worker in sorted(state.workers, key=lambda worker: worker.id)}
-    drops = reap_rounds(
-        sorted(state.rounds, key=lambda r: (r.planned_at, r.id)), workers, now, rules
-    )
+    rounds = sorted(state.rounds, key=lambda planned: (planned.planned_at, planned.id))
+    drops = reap_rounds(rounds, workers, now, rules)
     dropped = {drop.round_id for drop in drops}
     decisions: list[Decision] = [
         *reap_prepares(jobs, state.prepares, now, rules),

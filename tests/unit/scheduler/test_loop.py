@@ -1,0 +1,60 @@
+"""The loop outlives its surroundings, and tells Prometheus what it sees."""
+
+import threading
+
+from factories import make_job
+from prometheus_client import generate_latest
+from scheduling import SchedulerBench
+
+from pando_scheduler.main import recover_if_lost
+from pando_shared import lifecycle
+from pando_shared.errors import Unavailable
+from pando_shared.jobs import JobState, Priority
+from pando_shared.store.stub import StubStore
+
+
+def test_the_metrics_show_queue_and_placements(bench: SchedulerBench) -> None:
+    bench.job(priority=Priority.HIGH, rank=1000, queued_at=bench.clock.now() - 7)
+    bench.job()
+    bench.worker()
+    bench.tick()
+    text = generate_latest(bench.metrics.registry).decode()
+    assert 'pando_jobs{state="queued"} 1.0' in text
+    assert 'pando_jobs{state="running"} 1.0' in text
+    assert 'pando_oldest_queued_seconds{priority="high"} 7.0' in text
+    assert "pando_placements_total 1.0" in text
+    assert "pando_round_plan_seconds_count 1.0" in text
+
+
+def test_the_loop_goes_on_after_an_outage_and_stops_when_told(bench: SchedulerBench) -> None:
+    stop = threading.Event()
+    outages = [Unavailable("Redis is away"), OSError("disk full")]
+    seen: list[str] = []
+
+    def tick() -> None:
+        if outages:
+            error = outages.pop()
+            seen.append(str(error))
+            raise error
+        stop.set()
+
+    bench.loop.tick = tick  # type: ignore[method-assign]
+    stop.wait = lambda timeout=None: False  # type: ignore[method-assign]
+    bench.loop.run(stop)
+    assert seen == ["disk full", "Redis is away"]
+
+
+def test_an_emptied_store_is_rebuilt_at_the_start(bench: SchedulerBench) -> None:
+    job = make_job(state=JobState.RUNNING)
+    lifecycle.submit(bench.store, bench.storage, job)
+    emptied = StubStore(bench.clock)
+    recover_if_lost(emptied, bench.storage, bench.clock, threading.Event())
+    assert emptied.get_job(job.id).state is JobState.QUEUED
+    assert emptied.get_job(job.id).epoch > job.epoch
+
+
+def test_a_store_that_lost_nothing_is_left_alone(bench: SchedulerBench) -> None:
+    running = make_job(state=JobState.RUNNING)
+    lifecycle.submit(bench.store, bench.storage, running)
+    recover_if_lost(bench.store, bench.storage, bench.clock, threading.Event())
+    assert bench.store.get_job(running.id) == running
