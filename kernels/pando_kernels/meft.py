@@ -44,7 +44,7 @@ class MeftLayer:
                 products[token, probe] = torch.mm(x[token], self.keys[e].t())
         gated = products * gates[:, :, None]
         active = gated > 0
-        flat = gated.view(x.shape[0], -1)
+        flat = gated.flatten(1)
         if self.top_k < flat.shape[1]:
             best = flat.topk(self.top_k, dim=1, sorted=False).indices
             kept = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, best, True)

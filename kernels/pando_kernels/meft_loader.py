@@ -20,6 +20,8 @@ from torch import Tensor, nn
 def load_adapter(model: nn.Module, path: str | Path) -> nn.Module:
     """Attach the adapter in folder `path` to `model`, in place, and return the model.
 
+    An adapter loaded before is replaced.
+
     Raises:
         ValueError: the folder holds another kind of adapter, or one for another architecture.
     """
@@ -43,8 +45,9 @@ def load_adapter(model: nn.Module, path: str | Path) -> nn.Module:
             top_k=int(config["top_k"]),
         )
         device = next(modules[module].parameters()).device
+        if not hasattr(modules[module], "meft"):  # else another adapter takes its place
+            modules[module].register_forward_hook(_add_meft)
         modules[module].register_module("meft", sparse.to(device))
-        modules[module].register_forward_hook(_add_meft)
     return model
 
 

@@ -1,0 +1,57 @@
+"""Numbers for numerical tests, and derivatives that know no calculus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pando_kernels.lora import LoraLinear
+from pando_kernels.meft import MeftLayer
+from pando_kernels.paca import PacaLinear
+
+
+def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Standard normal numbers; the same for the same seed and shape, whatever the type."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=rng, dtype=torch.float64).to(dtype)
+
+
+def numerical_gradient(function: Callable[[], float], at: Tensor, step: float = 1e-6) -> Tensor:
+    """Central differences of `function` as each number of `at` is moved, in place, and put back."""
+    gradient = torch.zeros_like(at)
+    flat, slopes = at.view(-1), gradient.view(-1)
+    for i in range(flat.numel()):
+        kept = float(flat[i])
+        flat[i] = kept + step
+        above = function()
+        flat[i] = kept - step
+        below = function()
+        flat[i] = kept
+        slopes[i] = (above - below) / (2 * step)
+    return gradient
+
+
+def make_lora(
+    seed: int, features: tuple[int, int], rank: int, scale: float = 0.7, dropout: float = 0.0
+) -> LoraLinear:
+    """A LoRA in fp64 with random A and B; features are (in, out)."""
+    a, b = normal(seed, rank, features[0]), normal(seed + 1, features[1], rank)
+    return LoraLinear(a, b, torch.zeros_like(a), torch.zeros_like(b), scale, dropout)
+
+
+def make_paca(seed: int, features: tuple[int, int], rank: int, scale: float = 0.7) -> PacaLinear:
+    """A PaCA in fp64 with random columns and a random P; features are (in, out)."""
+    rng = torch.Generator().manual_seed(seed)
+    columns = torch.randperm(features[0], generator=rng)[:rank].sort().values
+    p = normal(seed + 1, features[1], rank)
+    return PacaLinear(columns, p, torch.zeros_like(p), scale)
+
+
+def make_meft(seed: int, d: int, experts: int, width: int, probes: int, top_k: int) -> MeftLayer:
+    """A MEFT layer in fp64 with random parameters, values included."""
+    keys, values = normal(seed, experts, width, d), normal(seed + 1, experts, width, d)
+    router = normal(seed + 2, experts, d)
+    zeros = (torch.zeros_like(t) for t in (keys, values, router))
+    return MeftLayer(keys, values, router, *zeros, probes, top_k)

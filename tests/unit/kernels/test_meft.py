@@ -1,0 +1,234 @@
+"""MEFT by hand equals a dense masked formula, at every edge of its selection."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from dense_meft import dense_meft
+from numerics import make_meft, normal, numerical_gradient
+from torch import nn
+
+from pando_kernels.adamw import AdamWSettings, adamw_step
+from pando_kernels.meft import MeftLayer, attach_meft
+from pando_kernels.plan import Plan, Segment, planned
+
+
+def run(layer: MeftLayer, x: torch.Tensor, dy: torch.Tensor):
+    """(what the layer adds, dx), its own gradients being filled."""
+    y, dx = torch.zeros_like(x), torch.zeros_like(x)
+    saved = layer.forward(x, y)
+    layer.backward(x, dy, dx, saved)
+    return y, dx
+
+
+def assert_equals_dense(layer: MeftLayer, x: torch.Tensor, dy: torch.Tensor) -> None:
+    leaves = [t.clone().requires_grad_() for t in (x, layer.keys, layer.values, layer.router)]
+    expected = dense_meft(*leaves, layer.probes, layer.top_k)
+    expected.backward(dy)
+    y, dx = run(layer, x, dy)
+    torch.testing.assert_close(y, expected.detach())
+    for ours, leaf in zip(
+        (dx, layer.grad_keys, layer.grad_values, layer.grad_router), leaves, strict=True
+    ):
+        torch.testing.assert_close(ours, leaf.grad)
+
+
+#: experts, keys an expert, probed experts, top-k
+SELECTIONS = {
+    "top-1": (4, 3, 2, 1),
+    "some": (8, 4, 3, 5),
+    "all-probed-keys": (8, 4, 3, 12),
+    "all-keys": (5, 3, 5, 15),
+    "one-expert": (1, 11, 1, 4),
+    "one-key-an-expert": (13, 1, 4, 3),
+}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 127])
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=list(SELECTIONS))
+def test_forward_and_gradients_equal_the_dense_formula(rows, selection):
+    layer = make_meft(1, 9, *selection)
+    assert_equals_dense(layer, normal(7, rows, 9), normal(8, rows, 9))
+
+
+def test_gradients_equal_finite_differences():
+    layer = make_meft(1, 4, 4, 3, 2, 4)
+    x, dy = normal(7, 3, 4), normal(8, 3, 4)
+
+    def objective() -> float:
+        y = torch.zeros_like(x)
+        layer.forward(x, y)
+        return float((y * dy).sum())
+
+    _, dx = run(layer, x, dy)
+    for gradient, tensor in (
+        (dx, x),
+        (layer.grad_keys, layer.keys),
+        (layer.grad_values, layer.values),
+        (layer.grad_router, layer.router),
+    ):
+        numerical = numerical_gradient(objective, tensor)
+        torch.testing.assert_close(gradient, numerical, rtol=1e-5, atol=1e-6)
+
+
+def test_equal_keys_share_one_place():
+    """Which of two equal keys is kept is free; their sum is not."""
+    layer = make_meft(1, 6, 1, 4, 1, 1)
+    layer.keys[0, 1:] = layer.keys[0, 0]
+    layer.values[0, 1:] = layer.values[0, 0]
+    x, dy = normal(7, 9, 6), normal(8, 9, 6)
+    leaves = [t.clone().requires_grad_() for t in (x, layer.keys, layer.values, layer.router)]
+    expected = dense_meft(*leaves, 1, 1)
+    expected.backward(dy)
+    y, dx = run(layer, x, dy)
+    torch.testing.assert_close(y, expected.detach())
+    torch.testing.assert_close(dx, leaves[0].grad)
+    torch.testing.assert_close(layer.grad_keys.sum(1), leaves[1].grad.sum(1))
+    torch.testing.assert_close(layer.grad_values.sum(1), leaves[2].grad.sum(1))
+    torch.testing.assert_close(layer.grad_router, leaves[3].grad)
+
+
+def test_activations_all_negative_add_nothing_and_learn_nothing():
+    layer = make_meft(1, 6, 3, 4, 2, 3)
+    layer.router.abs_()
+    layer.keys.copy_(-layer.keys.abs())
+    x = normal(7, 5, 6).abs()
+    y, dx = run(layer, x, normal(8, 5, 6))
+    for tensor in (y, dx, layer.grad_keys, layer.grad_values, layer.grad_router):
+        assert not tensor.any()
+
+
+def test_an_expert_nobody_chose_has_no_gradient():
+    layer = make_meft(1, 6, 4, 3, 2, 6)
+    layer.router[2] = -10.0
+    x, dy = normal(7, 20, 6).abs(), normal(8, 20, 6)
+    assert_equals_dense(layer, x, dy)
+    for gradient in (layer.grad_keys, layer.grad_values, layer.grad_router):
+        assert not gradient[2].any()
+        assert gradient.any()
+
+
+def test_values_of_zero_add_nothing_and_still_learn():
+    layer = make_meft(1, 6, 4, 3, 2, 6)
+    layer.values.zero_()
+    y, _ = run(layer, normal(7, 20, 6), normal(8, 20, 6))
+    assert not y.any()
+    assert layer.grad_values.any()
+
+
+def test_twenty_adamw_steps_equal_torch_on_the_dense_formula():
+    layer = make_meft(1, 8, 6, 4, 3, 5)
+    x, target = normal(7, 40, 8), normal(8, 40, 8)
+    ours = [(layer.keys, layer.grad_keys), (layer.values, layer.grad_values)]
+    ours.append((layer.router, layer.grad_router))
+    theirs = [t.clone().requires_grad_() for t, _ in ours]
+    moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t, _ in ours]
+    optimizer = torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.1)
+    for step in range(1, 21):
+        expected = dense_meft(x, *theirs, 3, 5)
+        (expected - target).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+        y = torch.zeros_like(x)
+        saved = layer.forward(x, y)
+        torch.testing.assert_close(y, expected.detach(), rtol=1e-9, atol=1e-9)
+        layer.backward(x, 2 * (y - target) / target.numel(), None, saved)
+        settings = AdamWSettings(weight_decay=0.1)
+        for (value, gradient), (mean, square) in zip(ours, moments, strict=True):
+            flat = (t.view(-1) for t in (value, gradient, mean, square))
+            adamw_step(*flat, step, 0.01, settings)
+            gradient.zero_()
+    for (value, _), reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(value, reference.detach(), rtol=1e-9, atol=1e-9)
+
+
+class TestBesideAFeedForward:
+    """Attached to a module, on the rows of its own segments."""
+
+    @pytest.fixture
+    def network(self):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8)).double()
+        network.requires_grad_(False)
+        attach_meft("mlp", network)
+        return network
+
+    def test_segments_in_the_middle_empty_and_without_adapter(self, network):
+        first, second = make_meft(1, 8, 4, 3, 2, 4), make_meft(5, 8, 2, 5, 1, 3)
+        unused = make_meft(9, 8, 2, 5, 1, 3)
+        segments = (
+            Segment(0, 3, {}),
+            Segment(3, 8, {"mlp": first}),
+            Segment(8, 8, {"mlp": unused}),
+            Segment(8, 9, {"elsewhere": unused}),
+            Segment(9, 20, {"mlp": second}),
+        )
+        x, dy = normal(7, 1, 20, 8), normal(8, 1, 20, 8)
+        x_ours, x_theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+        with planned(Plan(segments, (20,))):
+            y = network(x_ours)
+        y.backward(dy)
+        added = torch.zeros(20, 8, dtype=torch.float64)
+        for layer, rows in ((first, slice(3, 8)), (second, slice(9, 20))):
+            parts = (layer.keys, layer.values, layer.router)
+            delta = dense_meft(x_theirs[0, rows], *parts, layer.probes, layer.top_k)
+            added = added.index_add(0, torch.arange(20)[rows], delta)
+        expected = network(x_theirs) + added
+        expected.backward(dy)
+        torch.testing.assert_close(y, expected)
+        torch.testing.assert_close(x_ours.grad, x_theirs.grad)
+        assert not unused.grad_keys.any()
+
+    def test_outside_a_plan_nothing_is_added(self, network):
+        x, layer = normal(7, 1, 5, 8), make_meft(1, 8, 4, 3, 2, 4)
+        with planned(Plan((Segment(0, 5, {"mlp": layer}),), (5,))):
+            inside = network(x)
+        with planned(Plan((Segment(0, 5, {}),), (5,))):
+            without = network(x)
+        assert torch.equal(network(x), without)
+        assert not torch.equal(network(x), inside)
+
+    def test_a_base_in_bfloat16(self):
+        network = nn.Linear(8, 8, bias=False, dtype=torch.bfloat16).requires_grad_(False)
+        attach_meft("mlp", network)
+        wide = make_meft(1, 8, 4, 3, 4, 12)
+        tensors = [t.float() for t in (wide.keys, wide.values, wide.router)]
+        layer = MeftLayer(*tensors, *(torch.zeros_like(t) for t in tensors), 4, 12)
+        x = normal(7, 6, 8, dtype=torch.bfloat16).requires_grad_()
+        dy = normal(8, 6, 8, dtype=torch.bfloat16)
+        with planned(Plan((Segment(2, 6, {"mlp": layer}),), (6,))):
+            y = network(x)
+        y.backward(dy)
+        leaves = [
+            t.double().requires_grad_() for t in (x.detach(), network.weight.detach(), *tensors)
+        ]
+        added = dense_meft(leaves[0][2:], *leaves[2:], 4, 12)
+        expected = leaves[0] @ leaves[1].t() + torch.cat([torch.zeros_like(added[:2]), added])
+        expected.backward(dy.double())
+        torch.testing.assert_close(y.double(), expected, rtol=0.02, atol=0.1)
+        torch.testing.assert_close(x.grad.double(), leaves[0].grad, rtol=0.02, atol=0.2)
+        torch.testing.assert_close(layer.grad_keys.double(), leaves[2].grad, rtol=1e-4, atol=1e-4)
+
+    def test_nan_in_one_adapter_stays_in_its_rows(self, network):
+        x, dy = normal(7, 1, 12, 8), normal(8, 1, 12, 8)
+        results = []
+        for poison in (False, True):
+            good, bad = make_meft(1, 8, 4, 3, 2, 4), make_meft(5, 8, 2, 5, 1, 3)
+            if poison:
+                for tensor in (bad.keys, bad.values, bad.router):
+                    tensor.fill_(float("nan"))
+            segments = (
+                Segment(0, 4, {"mlp": good}),
+                Segment(4, 8, {"mlp": bad}),
+                Segment(8, 12, {}),
+            )
+            leaf = x.clone().requires_grad_()
+            with planned(Plan(segments, (12,))):
+                y = network(leaf)
+            y.backward(dy)
+            others = [0, 1, 2, 3, 8, 9, 10, 11]
+            results.append((y[0, others], leaf.grad[0, others], good.grad_keys, good.grad_values))
+            assert bool(bad.grad_router.isnan().any()) is poison
+        for clean, poisoned in zip(*results, strict=True):
+            assert torch.equal(clean, poisoned)
