@@ -29,7 +29,7 @@ class FusedLinear(Function):
         """x [T, in], weight [out, in], bias [out]. Returns [T, out]."""
         y = functional.linear(x, weight, bias)
         ctx.kept = [
-            adapter.forward(x[part.start : part.stop], y[part.start : part.stop], part.rng)
+            adapter.forward(x[part.start : part.stop], y[part.start : part.stop], part.dropout)
             for part, adapter in parts
         ]
         ctx.parts = parts

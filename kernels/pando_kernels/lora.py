@@ -8,6 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from pando_kernels.dropout import SequenceDropout
+
 
 @dataclass(frozen=True, slots=True)
 class LoraLinear:
@@ -25,12 +27,11 @@ class LoraLinear:
     dropout: float = 0.0
     needs_input: bool = True
 
-    def forward(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> object:
+    def forward(self, x: Tensor, y: Tensor, dropout: SequenceDropout | None) -> object:
         """x [t, in], y [t, out] (added to). Returns (s [t, r], keep mask [t, in] or None)."""
         mask = None
-        if rng is not None and self.dropout > 0.0:
-            mask = torch.empty_like(x, dtype=torch.bool)
-            mask.bernoulli_(1.0 - self.dropout, generator=rng)
+        if dropout is not None and self.dropout > 0.0:
+            mask = dropout.keep(x, 1.0 - self.dropout)
             x = x * mask
             x /= 1.0 - self.dropout
         s = torch.mm(x.to(self.a.dtype), self.a.t())  # [t, r]

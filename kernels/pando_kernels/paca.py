@@ -8,6 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from pando_kernels.dropout import SequenceDropout
+
 
 @dataclass(frozen=True, slots=True)
 class PacaLinear:
@@ -23,7 +25,7 @@ class PacaLinear:
     scale: float = 1.0
     needs_input: bool = False
 
-    def forward(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> object:
+    def forward(self, x: Tensor, y: Tensor, dropout: SequenceDropout | None) -> object:
         """x [t, in], y [t, out] (added to). Returns x[:, columns], [t, r]."""
         part = x.index_select(1, self.columns).to(self.p.dtype)
         if y.dtype == self.p.dtype:

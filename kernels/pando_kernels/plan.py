@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from pando_kernels.dropout import SequenceDropout
+
 
 class LinearAdapter(Protocol):
     """One job's adapter at one linear layer. Rows are the job's own: [t, in] or [t, out]."""
@@ -18,7 +20,7 @@ class LinearAdapter(Protocol):
     #: Whether `backward` reads `x`; if no adapter of a layer does, the layer need not keep it.
     needs_input: bool
 
-    def forward(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> object:
+    def forward(self, x: Tensor, y: Tensor, dropout: SequenceDropout | None) -> object:
         """Add the adapter's output to `y` in place; return what `backward` needs."""
         ...
 
@@ -32,14 +34,14 @@ class Segment:
     """Rows [start, stop) of the microbatch, all of one job.
 
     `adapters` maps a module's full name to the job's adapter there: a `LinearAdapter` at a linear
-    layer, a `MeftLayer` at a feed-forward network. `rng` draws the job's dropout
-    masks; None means evaluation.
+    layer, a `MeftLayer` at a feed-forward network. `dropout` draws the job's masks; None means
+    evaluation.
     """
 
     start: int
     stop: int
     adapters: Mapping[str, Any]
-    rng: torch.Generator | None = None
+    dropout: SequenceDropout | None = None
 
 
 @dataclass(frozen=True, slots=True)

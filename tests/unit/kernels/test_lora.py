@@ -6,6 +6,8 @@ import pytest
 import torch
 from numerics import make_lora, normal, numerical_gradient
 
+from pando_kernels.dropout import SequenceDropout
+
 SHAPES = [(7, 13, 1), (33, 20, 3), (16, 16, 16), (31, 29, 100)]
 
 
@@ -68,10 +70,18 @@ def test_a_base_in_half_precision_keeps_the_adapter_in_fp32(dtype):
     torch.testing.assert_close(lora.grad_a.double(), ds.t() @ wide_x, rtol=1e-4, atol=1e-4)
 
 
+def masks(seed: int, *lengths: int) -> SequenceDropout:
+    """Sequences of these lengths, their generators seeded one after the other."""
+    seeds = range(seed, seed + len(lengths))
+    return SequenceDropout(
+        tuple((n, torch.Generator().manual_seed(s)) for n, s in zip(lengths, seeds, strict=True))
+    )
+
+
 class TestDropout:
     def objective(self, lora, x, dy, seed):
         y = torch.zeros(x.shape[0], lora.b.shape[0], dtype=x.dtype)
-        lora.forward(x, y, torch.Generator().manual_seed(seed))
+        lora.forward(x, y, masks(seed, len(x)))
         return float((y * dy).sum())
 
     @pytest.mark.parametrize("p", [0.05, 0.5, 0.9])
@@ -79,7 +89,7 @@ class TestDropout:
         lora = make_lora(1, (7, 4), 3, dropout=p)
         x, dy = normal(3, 5, 7), normal(4, 5, 4)
         y, dx = torch.zeros(5, 4, dtype=torch.float64), torch.zeros_like(x)
-        saved = lora.forward(x, y, torch.Generator().manual_seed(9))
+        saved = lora.forward(x, y, masks(9, len(x)))
         lora.backward(x, dy, dx, saved)
         for tensor, gradient in ((x, dx), (lora.a, lora.grad_a), (lora.b, lora.grad_b)):
             numerical = numerical_gradient(lambda: self.objective(lora, x, dy, 9), tensor)
@@ -90,7 +100,7 @@ class TestDropout:
         row = normal(3, 1, 11)
         x = row.expand(40_000, 11).contiguous()
         y = torch.zeros(x.shape[0], 3, dtype=torch.float64)
-        lora.forward(x, y, torch.Generator().manual_seed(0))
+        lora.forward(x, y, masks(0, len(x)))
         expected = (0.7 * row @ lora.a.t() @ lora.b.t()).squeeze(0)
         error = (y.mean(0) - expected).abs()
         assert (error < 5 * y.std(0) / len(x) ** 0.5).all()
@@ -108,3 +118,22 @@ class TestDropout:
         x, dy = normal(3, 5, 7), normal(4, 5, 4)
         assert self.objective(lora, x, dy, 1) == self.objective(lora, x, dy, 1)
         assert self.objective(lora, x, dy, 1) != self.objective(lora, x, dy, 2)
+
+    def test_a_sequence_gets_the_same_masks_alone_and_among_others(self):
+        lora, other = make_lora(1, (7, 4), 3, dropout=0.5), make_lora(4, (4, 7), 3, dropout=0.5)
+        x = normal(3, 9, 7)
+        rows = {0: slice(0, 2), 1: slice(2, 7), 2: slice(7, 9)}
+
+        def outputs(part: torch.Tensor, dropout: SequenceDropout):
+            """Two layers, one after the other, draw from the same generators."""
+            first = torch.zeros(len(part), 4, dtype=torch.float64)
+            second = torch.zeros_like(part)
+            lora.forward(part, first, dropout)
+            other.forward(first, second, dropout)
+            return first, second
+
+        together = outputs(x, masks(5, 2, 5, 2))
+        for place, part in rows.items():
+            alone = outputs(x[part], masks(5 + place, part.stop - part.start))
+            for ours, expected in zip(together, alone, strict=True):
+                torch.testing.assert_close(ours[part], expected)

@@ -109,7 +109,7 @@ class Engine:
                     adapter=resident.adapter,
                     sequences=batch.pending[:count],
                     target_weight=1.0 / max(1, batch.targets),
-                    rng=resident.dropout_rng(),
+                    dropout=resident.dropout(count),
                 )
             )
         results = run_microbatch(self.base, shares, train=True)

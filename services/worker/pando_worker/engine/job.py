@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pando_shared.adapters import AdapterConfig
+from pando_kernels.dropout import SequenceDropout
+from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.training import Plan
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.data import Sequences, batch_at
@@ -31,6 +32,7 @@ class BatchProgress:
     """The optimizer step a job is in the middle of: sequences to go, and sums so far."""
 
     pending: list[tuple[NDArray[np.integer], NDArray[np.bool_]]]
+    sequences: int
     targets: int
     tokens: int
     loss: float = 0.0
@@ -52,7 +54,6 @@ class ResidentJob:
     served_tokens: int = 0
     best_valid_loss: float = math.inf
     validations_without_gain: int = 0
-    microbatch: int = 0
     batch: BatchProgress | None = None
     failure: str | None = None
     valid_history: list[tuple[int, float]] = field(default_factory=list)
@@ -74,17 +75,27 @@ class ResidentJob:
             items = [self.job.train.sequence(int(i)) for i in indices]
             self.batch = BatchProgress(
                 pending=items,
+                sequences=len(items),
                 targets=sum(int(targets.sum()) for _, targets in items),
                 tokens=sum(len(tokens) for tokens, _ in items),
             )
-            self.microbatch = 0
         return self.batch
 
-    def dropout_rng(self) -> torch.Generator:
-        """Draws this microbatch's masks: a function of seed, step and microbatch alone, so that
-        neighbours, interruptions and earlier runs leave no trace in it."""
-        self.microbatch += 1
-        seed = np.random.SeedSequence([self.job.plan.config.seed, self.step, self.microbatch])
+    def dropout(self, count: int) -> SequenceDropout | None:
+        """Masks for the next `count` sequences of the batch; None: this adapter has no dropout.
+
+        A sequence's masks follow from seed, step and its place in the batch alone, so neighbours,
+        the microbatches' size and interruptions leave no trace in them.
+        """
+        if not (isinstance(self.job.adapter, LoraConfig) and self.job.adapter.dropout):
+            return None
+        batch = self.current_batch()
+        first = batch.sequences - len(batch.pending)
+        rows = (len(tokens) for tokens, _ in batch.pending[:count])
+        return SequenceDropout(tuple((n, self._rng(first + i)) for i, n in enumerate(rows)))
+
+    def _rng(self, sequence: int) -> torch.Generator:
+        seed = np.random.SeedSequence([self.job.plan.config.seed, self.step, sequence])
         device = self.adapter.vector.value.device
         return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pando_kernels.dropout import SequenceDropout
 from pando_kernels.frozen_head import frozen_head_loss
 from pando_kernels.plan import Plan, Segment
 from pando_worker.engine.adapters import Adapter
@@ -29,7 +30,7 @@ class Share:
     adapter: Adapter | None
     sequences: Sequence[TokensAndTargets]
     target_weight: float
-    rng: torch.Generator | None
+    dropout: SequenceDropout | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def run_microbatch(base: BaseModel, shares: Sequence[Share], train: bool) -> lis
             lengths.append(len(tokens))
             start += len(tokens)
         layers = share.adapter.layers if share.adapter is not None else {}
-        segments.append(Segment(first, start, layers, share.rng))
+        segments.append(Segment(first, start, layers, share.dropout))
         counts.append(count)
     plan = Plan(tuple(segments), tuple(lengths))
     device = base.device
