@@ -70,7 +70,10 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class SampleChunk:
-    """A piece of generated text; the last one has a `finish_reason` (stop, length or error)."""
+    """A piece of generated text; the last one has a `finish_reason` (stop, length or error).
+
+    `tokens` and `prompt_tokens` count all there were up to this piece.
+    """
 
     text: str
     tokens: int = 0

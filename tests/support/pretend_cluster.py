@@ -52,8 +52,8 @@ class PretendCluster:
     def sample(self, worker_id: str, request_json: str) -> None:
         request = decode(SampleRequest, request_json)
         words = ["Once", " upon", " a", " time"][: request.max_tokens]
-        chunks = [SampleChunk(word, tokens=1, prompt_tokens=5) for word in words]
-        chunks.append(SampleChunk("", finish_reason="length"))
+        chunks = [SampleChunk(word, count, prompt_tokens=5) for count, word in enumerate(words, 1)]
+        chunks.append(SampleChunk("", len(words), prompt_tokens=5, finish_reason="length"))
         self.store.push_sample_chunks(request.id, chunks)
         self.store.sample_done(worker_id, request.id)
 

@@ -37,10 +37,14 @@ class Expired(Unavailable):
     """Nothing answered within the time a request may take; asking again at once would not help."""
 
 
+#: For the OpenAPI document, where "4XX" also keeps FastAPI from announcing its own 422.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "The request asks for something that cannot be."},
-    401: {"model": ErrorBody, "description": "No API key, or a wrong one."},
-    404: {"model": ErrorBody, "description": "No such object, or not yours."},
+    "4XX": {
+        "model": ErrorBody,
+        "description": "400: the request asks for what cannot be. 401: no API key, or a wrong one. "
+        "404: no such object, or not yours. 413: too large.",
+    },
+    "5XX": {"model": ErrorBody, "description": "503: not now. 500: our fault."},
 }
 
 _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
@@ -110,7 +114,7 @@ def _on_validation_error(_: Request, error: Exception) -> Response:
         reason = first.get("ctx", {}).get("error", first["msg"])
         message = f"the body is not valid JSON: {reason}"
     elif not where:
-        message = f"the request is not valid: {first['msg']}"
+        message = "the body must be a JSON object, sent with 'Content-Type: application/json'"
     else:
         # A field of several types fails once for each; the user may satisfy any of them.
         reasons = dict.fromkeys(item["msg"] for item in found if _field(item["loc"]) == where)

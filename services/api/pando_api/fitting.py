@@ -32,15 +32,23 @@ def weight_bytes_of(device: str, settings: Settings) -> int:
 def require_fit(
     base: BaseModel, adapter: AdapterConfig, workers: Sequence[Worker], settings: Settings
 ) -> None:
-    """Raises JobTooLarge, with both figures, if workers are known and none could hold the job."""
+    """Refuse what the scheduler would never place: its prediction, with headroom, fits nowhere.
+
+    Raises:
+        JobTooLarge: workers are known, and none could hold the job; has both figures.
+    """
     able = offering(workers, base.name)
-    needs = {worker: predicted_bytes(base, adapter, worker, settings) for worker in able}
+    room = 1 + settings.memory_headroom
+    needs = {
+        worker: round(predicted_bytes(base, adapter, worker, settings) * room) for worker in able
+    }
     if not needs or any(need <= worker.budget_bytes for worker, need in needs.items()):
         return
     largest = max(able, key=lambda worker: worker.budget_bytes)
     raise JobTooLarge(
-        f"the job needs {_size(needs[largest])} and the largest worker, {largest.id}, has "
-        f"{_size(largest.budget_bytes)}: choose a smaller adapter or add a larger worker",
+        f"the job needs {_size(needs[largest])} with headroom, and the largest worker, "
+        f"{largest.id}, has {_size(largest.budget_bytes)}: "
+        "choose a smaller adapter or add a larger worker",
         param="adapter",
     )
 

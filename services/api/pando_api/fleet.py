@@ -8,12 +8,10 @@ from pando_shared.settings import Settings
 from pando_shared.store import Store
 from pando_shared.workers import Worker
 
-#: Heartbeats a worker may miss before it counts as gone.
-MISSED_HEARTBEATS = 5
-
 
 def is_alive(worker: Worker, settings: Settings, now: float) -> bool:
-    return now - worker.heartbeat_at <= MISSED_HEARTBEATS * settings.heartbeat_seconds
+    """As the scheduler sees it: a worker silent for longer than a lease has lost its jobs."""
+    return now - worker.heartbeat_at <= settings.lease_seconds
 
 
 def live_workers(store: Store, settings: Settings, now: float) -> list[Worker]:

@@ -24,8 +24,8 @@ def queue_positions(store: Store) -> dict[str, int]:
 
 
 def in_order(queued: Iterable[Job]) -> list[Job]:
-    """Queued jobs in the order in which the scheduler takes them: priority, then age."""
-    return sorted(queued, key=lambda job: (job.spec.priority.rank, job.created_at, job.id))
+    """Queued jobs in the order in which the scheduler takes them."""
+    return sorted(queued, key=lambda job: job.queue_order)
 
 
 def view(job: Job, positions: Mapping[str, int]) -> JobObject:

@@ -16,26 +16,26 @@ from pando_shared.workers import SampleChunk
 async def stream_sample(
     chunks: AsyncIterator[SampleChunk],
     piece: Callable[[SampleChunk], BaseModel],
-    usage: Callable[[list[SampleChunk]], BaseModel] | None,
+    usage: Callable[[SampleChunk], BaseModel] | None,
 ) -> EventSourceResponse:
-    """Answer with `piece(chunk)` for every chunk, then `usage(all chunks)` if asked for.
+    """Answer with `piece(chunk)` for every chunk, then `usage(last chunk)` if asked for.
 
     Waits for the first chunk, so that whatever is wrong from the start still has its own status.
     """
     first = await anext(chunks)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
-        seen = [first]
+        last = first
         yield _event(piece(first))
         try:
             async for chunk in chunks:
-                seen.append(chunk)
+                last = chunk
                 yield _event(piece(chunk))
         except PandoError as error:
             yield _event(ErrorBody(error=detail_of(error)))
             return
         if usage is not None:
-            yield _event(usage(seen))
+            yield _event(usage(last))
         yield ServerSentEvent("[DONE]")
 
     return EventSourceResponse(events())

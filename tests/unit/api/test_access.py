@@ -108,3 +108,14 @@ def test_health_metrics_and_readiness_are_open(
     assert 'pando_jobs{state="queued"} 0.0' in text
     monkeypatch.setattr(store, "ping", lambda: False)
     error_of(anonymous.get("/readyz"), 503)
+
+
+def test_documentation_promises_no_422(client: TestClient) -> None:
+    for operations in client.get("/openapi.json").json()["paths"].values():
+        for operation in operations.values():
+            assert "422" not in operation["responses"]
+
+
+def test_a_form_where_json_is_meant_is_told_so(client: TestClient) -> None:
+    answer = client.post("/v1/completions", data={"model": "tiny", "prompt": "x"})
+    assert "application/json" in error_of(answer)["message"]

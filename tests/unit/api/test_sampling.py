@@ -23,8 +23,8 @@ from pando_shared.workers import Round, SampleChunk, SampleRequest
 
 HELLO = (
     SampleChunk("Hel", tokens=1, prompt_tokens=3),
-    SampleChunk("lo", tokens=2, prompt_tokens=3),
-    SampleChunk("", finish_reason="stop"),
+    SampleChunk("lo", tokens=3, prompt_tokens=3),
+    SampleChunk("", tokens=3, prompt_tokens=3, finish_reason="stop"),
 )
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
 

@@ -49,7 +49,7 @@ async def create_chat_completion(
                 id=completion_id, created=created, model=body.model, choices=choices, usage=usage
             )
 
-        usage = (lambda seen: wrap([], Usage.of(seen))) if body.wants_usage else None
+        usage = (lambda last: wrap([], Usage.of(last))) if body.wants_usage else None
         return await stream_sample(chunks, piece, usage)
     seen = [chunk async for chunk in chunks]
     message = ChatMessage(content="".join(chunk.text for chunk in seen))
@@ -59,5 +59,5 @@ async def create_chat_completion(
         created=created,
         model=body.model,
         choices=[ChatChoice(message=message, finish_reason=reason)],
-        usage=Usage.of(seen),
+        usage=Usage.of(seen[-1]),
     )

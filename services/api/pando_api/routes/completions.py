@@ -38,11 +38,11 @@ async def create_completion(
 
     chunks = read_sample(services, sample)
     if body.stream:
-        usage = (lambda seen: answer([], Usage.of(seen))) if body.wants_usage else None
+        usage = (lambda last: answer([], Usage.of(last))) if body.wants_usage else None
         return await stream_sample(chunks, piece, usage)
     seen = [chunk async for chunk in chunks]
     text = "".join(chunk.text for chunk in seen)
-    return answer([_choice(text, seen[-1].finish_reason)], Usage.of(seen))
+    return answer([_choice(text, seen[-1].finish_reason)], Usage.of(seen[-1]))
 
 
 def _choice(text: str, finish_reason: str | None) -> CompletionChoice:

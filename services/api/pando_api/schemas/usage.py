@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Self
 
 from pydantic import BaseModel
@@ -16,12 +15,10 @@ class Usage(BaseModel):
     total_tokens: int
 
     @classmethod
-    def of(cls, chunks: Iterable[SampleChunk]) -> Self:
-        chunks = list(chunks)
-        prompt = max((chunk.prompt_tokens for chunk in chunks), default=0)
-        completion = sum(chunk.tokens for chunk in chunks)
+    def of(cls, last: SampleChunk) -> Self:
+        """A chunk counts all tokens so far, so the last one has the sums."""
         return cls(
-            prompt_tokens=prompt,
-            completion_tokens=completion,
-            total_tokens=prompt + completion,
+            prompt_tokens=last.prompt_tokens,
+            completion_tokens=last.tokens,
+            total_tokens=last.prompt_tokens + last.tokens,
         )
