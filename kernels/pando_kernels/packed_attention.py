@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -9,45 +10,42 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from pando_kernels import cpu_attention
 
-class _CpuFlash(Function):
-    """One autograd node a layer, whatever the number of sequences; flash attention on each."""
+
+class _CpuAttention(Function):
+    """One autograd node a layer, whatever the number of sequences."""
 
     @staticmethod
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], scale: float
     ) -> Tensor:
         """q [1, H, T, D], k and v [1, H_kv, T, D] -> [1, T, H, D]."""
-        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        out = torch.empty_strided(
-            q.shape,
-            (q.shape[1] * q.shape[2] * q.shape[3], q.shape[3], q.shape[1] * q.shape[3], 1),
-            dtype=q.dtype,
-        )  # laid out [1, T, H, D], seen as [1, H, T, D]
-        statistics = []
-        pieces = zip(*(t.split(lengths, 2) for t in (q, k, v, out)), strict=True)
-        for q_i, k_i, v_i, out_i in pieces:
-            o_i, lse = flash(q_i, k_i, v_i, 0.0, True, scale=scale)
-            out_i.copy_(o_i)
-            statistics.append(lse)
-        ctx.save_for_backward(q, k, v, out, *statistics)
+        _, heads, tokens, width = q.shape
+        out = torch.empty((1, tokens, heads, width), dtype=q.dtype)
+        pieces = _sequences(lengths, q[0], k[0], v[0], out[0].transpose(0, 1))
+        ctx.kept = [
+            cpu_attention.forward(q_i, k_i, v_i, o_i, scale) for q_i, k_i, v_i, o_i in pieces
+        ]
+        ctx.save_for_backward(q, k, v, out)
         ctx.lengths, ctx.scale = lengths, scale
-        return out.transpose(1, 2)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        q, k, v, out, *statistics = ctx.saved_tensors
-        dout = gradients[0].transpose(1, 2)  # [1, H, T, D]
+        q, k, v, out = ctx.saved_tensors
         grads = tuple(torch.empty_like(t) for t in (q, k, v))
-        split = (t.split(ctx.lengths, 2) for t in (dout, q, k, v, out, *grads))
-        for lse, (do, q_i, k_i, v_i, o_i, dq, dk, dv) in zip(
-            statistics, zip(*split, strict=True), strict=True
-        ):
-            made = flash(do, q_i, k_i, v_i, o_i, lse, 0.0, True, scale=ctx.scale)
-            for target, value in zip((dq, dk, dv), made, strict=True):
-                target.copy_(value)
+        inner = (gradients[0][0].transpose(0, 1), q[0], k[0], v[0], out[0].transpose(0, 1))
+        pieces = _sequences(ctx.lengths, *inner, *(grad[0] for grad in grads))
+        for kept, (dout, q_i, k_i, v_i, o_i, dq, dk, dv) in zip(ctx.kept, pieces, strict=True):
+            cpu_attention.backward(dout, q_i, k_i, v_i, o_i, kept, (dq, dk, dv), ctx.scale)
+        ctx.kept = None
         return (*grads, None, None)
+
+
+def _sequences(lengths: tuple[int, ...], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut [H, T, D] tensors into the sequences' parts."""
+    return zip(*(tensor.split(lengths, 1) for tensor in tensors), strict=True)
 
 
 def packed_attention(
@@ -73,7 +71,7 @@ def packed_attention(
     """
     masked = window is not None and max(lengths) > window
     if not softcap and not masked and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]:
-        return cast(Tensor, _CpuFlash.apply(q, k, v, lengths, scale))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _CpuAttention.apply(q, k, v, lengths, scale))  # type: ignore[no-untyped-call]
     outputs = [
         _one_sequence(q_i, k_i, v_i, scale, window, softcap)
         for q_i, k_i, v_i in zip(*(t.split(lengths, 2) for t in (q, k, v)), strict=True)
