@@ -6,7 +6,7 @@ import peft
 import torch
 from transformers import AutoModelForCausalLM
 
-from pando_shared.adapters import LoraConfig
+from pando_shared.adapters import LoraConfig, PacaConfig
 from pando_shared.training import Plan
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.data import ListSequences, batch_at
@@ -30,6 +30,29 @@ def peft_model(folder: str, config: LoraConfig, adapter: Adapter) -> peft.PeftMo
         for name, value in adapter.vector.parameters.items():
             module, _, which = name.rpartition(".")
             parameters[f"base_model.model.{module}.{which}.default.weight"].copy_(value)
+    return model
+
+
+def one_hot_model(folder: str, config: PacaConfig, adapter: Adapter) -> peft.PeftModel:
+    """A stock peft LoRA whose A are frozen one-hot rows: what PaCA comes to."""
+    modules = sorted(adapter.columns)
+    model = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        peft.LoraConfig(
+            r=config.rank,
+            lora_alpha=config.scale * config.rank,
+            target_modules=modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for module, columns in adapter.columns.items():
+            a = parameters[f"base_model.model.{module}.lora_A.default.weight"]
+            a.zero_()[torch.arange(config.rank), columns] = 1.0
+            a.requires_grad_(False)
+            b = parameters[f"base_model.model.{module}.lora_B.default.weight"]
+            b.copy_(adapter.vector.parameters[f"{module}.paca_P"])
     return model
 
 
