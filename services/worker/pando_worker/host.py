@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from pando_shared.clock import Clock
 from pando_shared.ids import new_id
@@ -77,7 +78,7 @@ class Host:
 
     def should_yield(self) -> bool:
         """Whether something more urgent than the round waits."""
-        return self.stopping() or self.keeper.sample_waits()
+        return self.stopping() or self.keeper.somebody_waits()
 
     @property
     def cache(self) -> Path:
@@ -100,6 +101,7 @@ class Host:
         self.worker = replace(self.worker, base_model=None, resident_bytes=0)
         release_cached(self.device)
         log.info("loading base model %s from %s", name, self.models[name])
+        disable_progress_bar()  # a service's log is no place for one
         base = load_base(self.models[name], self.device, self.dtype)
         release_cached(self.device)
         self.engine = Engine(base, self.worker.token_budget)

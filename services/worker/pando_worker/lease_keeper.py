@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -63,7 +63,7 @@ class LeaseKeeper:
         self._lock = threading.Lock()
         self._seats: dict[str, Seat] = {}
         self._verdicts: dict[str, Verdict] = {}
-        self._sample_waits = threading.Event()
+        self._somebody_waits = threading.Event()
         self._stopped = threading.Event()
         self._heartbeat_at = self._published_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
@@ -108,9 +108,9 @@ class LeaseKeeper:
         with self._lock:
             return dict(self._verdicts)
 
-    def sample_waits(self) -> bool:
-        """Whether somebody waits for text, so that the round should yield."""
-        return self._sample_waits.is_set()
+    def somebody_waits(self) -> bool:
+        """Whether a request for text, or a job that is to join, waits for the round to end."""
+        return self._somebody_waits.is_set()
 
     def flush(self, job_id: str) -> None:
         """Publish what one job has to say, now, in the calling thread."""
@@ -142,12 +142,12 @@ class LeaseKeeper:
             self._store.put_worker(self._describe())
             self._heartbeat_at = now
         worker = self._describe()
-        if self._store.samples_waiting(worker.id):
-            self._sample_waits.set()
-        else:
-            self._sample_waits.clear()
         with self._lock:
             seats = dict(self._seats)
+        if self._store.samples_waiting(worker.id) or self._newcomer(worker.id, seats):
+            self._somebody_waits.set()
+        else:
+            self._somebody_waits.clear()
         if not seats:
             return
         for job_id, job in zip(seats, self._store.get_jobs(list(seats)), strict=True):
@@ -161,6 +161,15 @@ class LeaseKeeper:
             self._published_at = now
             for job_id, seat in seats.items():
                 self._publish(job_id, seat, worker, now)
+
+    def _newcomer(self, worker_id: str, seats: Collection[str]) -> bool:
+        """Whether the worker's next round brings a job that is not here yet."""
+        return any(
+            place.job_id not in seats
+            for planned in self._store.rounds()
+            if planned.worker_id == worker_id and planned.started_at is None
+            for place in planned.assignments
+        )
 
     def _publish(self, job_id: str, seat: Seat, worker: Worker, now: float) -> None:
         with self._lock:

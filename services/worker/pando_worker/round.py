@@ -18,6 +18,8 @@ from pando_worker.lease_keeper import Verdict
 
 log = logging.getLogger(__name__)
 
+#: A round that yields has trained at least this long, so that yielding cannot eat up the time.
+_SHORTEST_SECONDS = 1.0
 #: Out of memory even with microbatches this small: a job itself is too large.
 _SMALLEST_BUDGET = 256
 
@@ -57,7 +59,8 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
         if all(job.finished for job in engine.jobs.values()):
             break
         trained += _step(host, engine)
-        if host.clock.now() - began >= planned.seconds or host.should_yield():
+        spent = host.clock.now() - began
+        if spent >= planned.seconds or (spent >= _SHORTEST_SECONDS and host.should_yield()):
             break
     _heed(host, engine)
     elapsed = host.clock.now() - began
