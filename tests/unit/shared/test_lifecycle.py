@@ -1,0 +1,60 @@
+"""The record in storage follows the store, whoever is overtaken."""
+
+import pytest
+from factories import make_job
+
+from pando_shared import layout, lifecycle
+from pando_shared.codec import decode
+from pando_shared.errors import IllegalTransition
+from pando_shared.jobs import Job, JobState
+from pando_shared.storage import Storage
+from pando_shared.store.stub import StubStore
+
+
+def recorded(storage: Storage, job_id: str) -> Job:
+    return decode(Job, storage.read(layout.job_record(job_id)))
+
+
+def test_a_submitted_job_is_in_storage_and_store(storage: Storage) -> None:
+    store, job = StubStore(), make_job()
+    assert lifecycle.submit(store, storage, job) == job
+    assert recorded(storage, job.id) == store.get_job(job.id) == job
+
+
+def test_a_submission_seen_before_leaves_nothing_behind(storage: Storage) -> None:
+    store, first, second = StubStore(), make_job(), make_job()
+    lifecycle.submit(store, storage, first, "key")
+    assert lifecycle.submit(store, storage, second, "key") == first
+    assert storage.names("jobs") == [first.id]
+
+
+def test_a_refused_transition_writes_nothing(storage: Storage) -> None:
+    store, job = StubStore(), make_job()
+    lifecycle.submit(store, storage, job)
+    with pytest.raises(IllegalTransition):
+        lifecycle.transition(store, storage, job.id, lambda job: job.to(JobState.SUCCEEDED))
+    assert recorded(storage, job.id) == job
+
+
+def test_a_record_that_was_overtaken_is_written_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, job = StubStore(), make_job()
+    lifecycle.submit(store, storage, job)
+    write = storage.write
+
+    def is_overtaken(path: str, content: bytes) -> None:
+        monkeypatch.setattr(storage, "write", write)
+        # Between our change of the store and our record, another process cancels the job.
+        lifecycle.transition(store, storage, job.id, lambda job: job.to(JobState.CANCELLED))
+        write(path, content)
+
+    monkeypatch.setattr(storage, "write", is_overtaken)
+    lifecycle.transition(store, storage, job.id, lambda job: job.to(JobState.RUNNING))
+    assert recorded(storage, job.id).state is JobState.CANCELLED
+
+
+def test_a_job_lost_from_the_store_meanwhile_keeps_its_record(storage: Storage) -> None:
+    job = make_job()
+    lifecycle.record(StubStore(), storage, job)
+    assert recorded(storage, job.id) == job
