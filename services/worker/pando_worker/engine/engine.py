@@ -183,7 +183,8 @@ class Engine:
             )
         mean = loss / max(1, targets)
         improved = mean < resident.best_valid_loss
-        resident.best_valid_loss = min(mean, resident.best_valid_loss)
+        if improved:  # not min(), which a loss that is NaN would get the better of
+            resident.best_valid_loss = mean
         resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -55,8 +55,6 @@ class ResidentJob:
     best_valid_loss: float = math.inf
     validations_without_gain: int = 0
     batch: BatchProgress | None = None
-    failure: str | None = None
-    valid_history: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
