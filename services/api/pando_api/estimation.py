@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pando_api.fitting import predicted_bytes, weight_bytes_of
 from pando_api.fleet import live_workers, offering
+from pando_api.memory_fit import predicted_bytes, weight_bytes_of
 from pando_api.schemas.estimate import Estimate
 from pando_api.services import Services
 from pando_api.token_count import count_tokens

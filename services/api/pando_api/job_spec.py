@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pando_api.adapter_check import require_targets
-from pando_api.fitting import require_fit
+from pando_api.adapter_targets import require_targets
 from pando_api.knobs import adapter_config, merged_knobs, training_config
+from pando_api.memory_fit import require_fit
 from pando_api.schemas.job_create import JobCreate
 from pando_api.services import Services
 from pando_shared.catalogue import BaseModel

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 
 import uvicorn
 
@@ -30,6 +32,8 @@ def main() -> None:
         load_catalogue(settings.models),
         SystemClock(),
     )
+    # uvicorn raises the signal again once it has shut down; a shutdown asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=settings.host,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from pando_api.fleet import live_workers
+from pando_api.fleet import is_alive
 from pando_shared.clock import Clock
-from pando_shared.jobs import JobState, Priority
+from pando_shared.errors import Unavailable
+from pando_shared.jobs import Job, JobState, Priority
 from pando_shared.settings import Settings
 from pando_shared.store import Store
+from pando_shared.workers import Worker
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
@@ -55,30 +57,52 @@ class _StoreCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        jobs = GaugeMetricFamily("pando_jobs", "Jobs by state.", labels=["state"])
-        counts = self._store.count_jobs()
-        for state in JobState:
-            jobs.add_metric([state.value], counts.get(state, 0))
-        yield jobs
+        """Without a store the API still reports its own requests, and that the store is away."""
+        try:
+            found = self._of_store()
+        except Unavailable:
+            found = []
+        yield from found
+        yield GaugeMetricFamily("pando_store_up", "1 while the store answers.", value=bool(found))
 
+    def _of_store(self) -> list[Metric]:
         now = self._clock.now()
-        oldest = GaugeMetricFamily(
-            "pando_oldest_queued_seconds", "Age of the oldest queued job.", labels=["priority"]
-        )
-        queued = self._store.jobs_in(JobState.QUEUED)
-        for priority in Priority:
-            ages = [now - job.created_at for job in queued if job.spec.priority is priority]
-            oldest.add_metric([priority.value], max(ages, default=0.0))
-        yield oldest
+        workers = self._store.list_workers()
+        return [
+            _jobs_by_state(self._store.count_jobs()),
+            _oldest_queued(self._store.jobs_in(JobState.QUEUED), now),
+            _heartbeats(workers),
+            GaugeMetricFamily(
+                "pando_workers_alive",
+                "Workers that report.",
+                value=sum(is_alive(worker, self._settings, now) for worker in workers),
+            ),
+        ]
 
-        heartbeat = GaugeMetricFamily(
-            "pando_worker_last_heartbeat_timestamp_seconds",
-            "When a worker last reported.",
-            labels=["worker"],
-        )
-        for worker in self._store.list_workers():
-            heartbeat.add_metric([worker.id], worker.heartbeat_at)
-        yield heartbeat
 
-        alive = live_workers(self._store, self._settings, now)
-        yield GaugeMetricFamily("pando_workers_alive", "Workers that report.", value=len(alive))
+def _jobs_by_state(counts: Mapping[JobState, int]) -> Metric:
+    jobs = GaugeMetricFamily("pando_jobs", "Jobs by state.", labels=["state"])
+    for state in JobState:
+        jobs.add_metric([state.value], counts.get(state, 0))
+    return jobs
+
+
+def _oldest_queued(queued: Sequence[Job], now: float) -> Metric:
+    oldest = GaugeMetricFamily(
+        "pando_oldest_queued_seconds", "Age of the oldest queued job.", labels=["priority"]
+    )
+    for priority in Priority:
+        ages = [now - job.created_at for job in queued if job.spec.priority is priority]
+        oldest.add_metric([priority.value], max(ages, default=0.0))
+    return oldest
+
+
+def _heartbeats(workers: Sequence[Worker]) -> Metric:
+    heartbeats = GaugeMetricFamily(
+        "pando_worker_last_heartbeat_timestamp_seconds",
+        "When a worker last reported.",
+        labels=["worker"],
+    )
+    for worker in workers:
+        heartbeats.add_metric([worker.id], worker.heartbeat_at)
+    return heartbeats

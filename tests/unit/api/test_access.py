@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from pando_shared.api_keys import new_api_key
+from pando_shared.errors import Unavailable
 from pando_shared.store.stub import StubStore
 
 OPEN_ROUTES = {"/healthz", "/readyz", "/metrics"}
@@ -106,8 +107,21 @@ def test_health_metrics_and_readiness_are_open(
     text = anonymous.get("/metrics").text
     assert 'route="/v1/files/{file_id}",status="404"' in text
     assert 'pando_jobs{state="queued"} 0.0' in text
+    assert "pando_store_up 1.0" in text
     monkeypatch.setattr(store, "ping", lambda: False)
     error_of(anonymous.get("/readyz"), 503)
+
+
+def test_metrics_outlive_the_store(
+    app: FastAPI, store: StubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise Unavailable("Redis is away")
+
+    monkeypatch.setattr(store, "count_jobs", away)
+    text = TestClient(app).get("/metrics").text
+    assert "pando_store_up 0.0" in text
+    assert "pando_jobs{" not in text
 
 
 def test_documentation_promises_no_422(client: TestClient) -> None:

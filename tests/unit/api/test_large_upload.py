@@ -1,10 +1,12 @@
-"""What the largest upload costs a real API process."""
+"""What large and broken-off uploads cost a real API process."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,3 +90,22 @@ def test_one_byte_more_is_refused_and_leaves_nothing(process: Process, home: Pat
     assert answer.json()["error"]["code"] == "file_too_large"
     assert process.peak_bytes() - before < 32 * MIB
     assert list((home / "storage" / "files").iterdir()) == []
+
+
+def test_an_upload_broken_off_leaves_nothing(process: Process, home: Path) -> None:
+    files = home / "storage" / "files"
+
+    def broken_off() -> Iterator[bytes]:
+        yield from itertools.islice(form(64 * MIB), 32)
+        # More than sockets hold, so that the server must have begun to write.
+        assert list(files.iterdir())
+        raise ConnectionAbortedError
+
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    with pytest.raises(ConnectionAbortedError):
+        process.client.post("/v1/files", content=broken_off(), headers=headers)
+    assert process.client.get("/v1/files").json()["data"] == []
+    deadline = time.monotonic() + 10
+    while list(files.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(files.iterdir()) == []
