@@ -21,6 +21,7 @@ from pando_worker.engine.export import Card, export_adapter
 from pando_worker.engine.job import ResidentJob
 from pando_worker.job_data import prune_checkpoints
 from pando_worker.progress_log import ProgressLog
+from pando_worker.result_file import publish_results
 
 
 def model_name(job: Job, step: int | None = None) -> str:
@@ -100,6 +101,7 @@ class Publisher:
         job = self.store.get_job(resident.job.id).fenced(epoch)
         model = self._export(base, resident, job, log, None)
         now = self.clock.now()
+        results = publish_results(self.store, self.storage, job, now)
         events = [Event(now, f"New fine-tuned model created: {model.name}")]
         if resident.stopped_early:
             events.insert(
@@ -117,6 +119,7 @@ class Publisher:
                 current.fenced(epoch).to(JobState.SUCCEEDED),
                 progress=replace(log.progress, checkpoint_step=current.progress.checkpoint_step),
                 fine_tuned_model=model.name,
+                result_files=(results,),
                 finished_at=now,
                 estimated_finish=None,
             )
