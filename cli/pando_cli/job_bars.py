@@ -25,11 +25,11 @@ class JobBars:
         yield self._table()
 
     def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
+        table = Table.grid(padding=(0, 1))
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
-        table.add_column(min_width=20, ratio=1)
+        table.add_column(min_width=8, ratio=1)
         for _ in range(3):
             table.add_column(justify="right", no_wrap=True)
         for job in self._jobs:
@@ -47,5 +47,5 @@ class JobBars:
         yield state(job["status"])
         yield ProgressBar(total=max(total, 1), completed=step, width=None)
         yield f"{step}/{total}" if total else ""
-        yield f"loss {number(first)} → {number(loss)}" if loss is not None else ""
+        yield f"{number(first)} → {number(loss)}" if loss is not None else ""
         yield f"{rate:.0f} tok/s" if rate else ""

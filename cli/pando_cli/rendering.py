@@ -72,7 +72,7 @@ def progress(job: JsonObject) -> JsonObject:
 
 def label(job: JsonObject) -> str:
     """What people call the job: its suffix, else its id."""
-    return str(job.get("user_provided_suffix") or job["id"])
+    return str(job.get("suffix") or job["id"])
 
 
 def jobs_table(jobs: Sequence[JsonObject]) -> Table:
@@ -85,7 +85,7 @@ def jobs_table(jobs: Sequence[JsonObject]) -> Table:
         at = progress(job)
         table.add_row(
             job["id"],
-            job.get("user_provided_suffix") or "",
+            job.get("suffix") or "",
             method(job),
             job["model"],
             state(job["status"]),

@@ -84,7 +84,7 @@ def job(job_id: str = "ftjob-1", status: str = "running", **fields: Any) -> dict
         "fine_tuned_model": None,
         "status": status,
         "error": None,
-        "user_provided_suffix": None,
+        "suffix": None,
         "adapter": {"type": "lora", "rank": 16},
         "progress": {"step": 3, "total_steps": 10, "train_loss": 1.25, "first_loss": 2.5},
         "queue_position": None,

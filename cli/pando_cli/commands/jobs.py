@@ -100,7 +100,7 @@ def job_card(job: JsonObject) -> Table:
         ("status", state(job["status"])),
         ("model", job["model"]),
         ("method", method(job)),
-        ("name", job.get("user_provided_suffix")),
+        ("name", job.get("suffix")),
         ("queue position", job.get("queue_position")),
         ("waits because", job.get("blocked_reason")),
         ("error", error.get("message")),

@@ -14,6 +14,7 @@ from pando_cli.errors import CliError
 from pando_cli.event_stream import ended
 from pando_cli.job_bars import JobBars
 from pando_cli.job_snapshots import snapshots
+from pando_cli.rendering import label
 
 
 def watch(
@@ -51,11 +52,25 @@ def watch(
 
 def wait_for(session: Session, job_ids: Sequence[str]) -> list[JsonObject]:
     """The jobs when all have ended; people see them train meanwhile."""
-    if session.output.as_json:
+    output = session.output
+    if output.as_json:
         *_, last = snapshots(session.api, job_ids)
         return last
+    if not output.notes.is_terminal:
+        return _tell(session, job_ids)
     bars = JobBars()
-    with Live(bars, console=session.output.notes, refresh_per_second=4):
+    with Live(bars, console=output.notes, refresh_per_second=4):
         for jobs in snapshots(session.api, job_ids):
             bars.update(jobs)
+    return jobs
+
+
+def _tell(session: Session, job_ids: Sequence[str]) -> list[JsonObject]:
+    """For a log: a line whenever a job's status has changed."""
+    told: dict[str, str] = {}
+    for jobs in snapshots(session.api, job_ids):
+        for job in jobs:
+            if told.get(job["id"]) != job["status"]:
+                session.output.note(f"{label(job)} {job['status']}")
+                told[job["id"]] = job["status"]
     return jobs

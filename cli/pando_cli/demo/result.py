@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pando_cli.api import JsonObject
-from pando_cli.rendering import human_bytes, method, number, progress, state
+from pando_cli.rendering import human_bytes, human_seconds, method, number, progress, state
 
 BASE = "base"
 
@@ -78,15 +80,24 @@ class DemoResult:
         return asdict(self)
 
     def as_text(self) -> RenderableType:
-        return Group(self._jobs_table(), Text(), *self._answer_tables())
+        where = Text(f"Adapters lie in {self.home}", overflow="fold")
+        took = Text(f"Trained, fetched and asked in {human_seconds(self.seconds)}.")
+        return Group(self._jobs_table(), where, took, *self._answer_tables())
 
     def _jobs_table(self) -> Table:
-        table = Table(title="Trained together on one frozen base", title_justify="left")
+        table = Table(
+            title=f"Trained together on one frozen base, {self.base_model}",
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 2, 0, 0),
+            pad_edge=False,
+        )
         for column in ("job", "method"):
             table.add_column(column, no_wrap=True)
-        for column in ("loss before → after", "tokens/s", "predicted peak", "measured peak"):
-            table.add_column(column, justify="right")
-        table.add_column("adapter", overflow="fold")
+        for column in ("loss\nbefore → after", "tokens/s", "predicted\npeak", "measured\npeak"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("adapter", no_wrap=True)
         for row in self.jobs:
             table.add_row(
                 row.name,
@@ -95,15 +106,25 @@ class DemoResult:
                 number(row.tokens_per_second, 0),
                 human_bytes(row.predicted_peak_bytes),
                 human_bytes(row.measured_peak_bytes),
-                row.adapter_path or state(row.status),
+                self._below_home(row.adapter_path) or state(row.status),
             )
         return table
+
+    def _below_home(self, path: str | None) -> str | None:
+        return None if path is None else os.path.relpath(path, self.home)
 
     def _answer_tables(self) -> Sequence[Table]:
         tables = []
         for prompt in dict.fromkeys(answer.prompt for answer in self.answers):
-            table = Table(title=f"“{prompt}”", title_justify="left", show_header=False)
-            table.add_column(no_wrap=True, style="bold")
+            table = Table(
+                title=f"\n“{prompt}”",
+                title_justify="left",
+                title_style="bold",
+                box=None,
+                show_header=False,
+                pad_edge=False,
+            )
+            table.add_column(no_wrap=True, style="cyan")
             table.add_column(overflow="fold")
             for answer in self.answers:
                 if answer.prompt == prompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sys
@@ -61,7 +62,7 @@ def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[Servi
     ]
     for device in plan.devices:
         name = f"worker-{device.replace(':', '')}"
-        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device)}
+        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device), **_threads(device)}
         spec = ServiceSpec(name, (_script("pando-worker"),), Tier.WORKER, {**environment, **own})
         specs.append(spec)
     return specs
@@ -70,6 +71,14 @@ def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[Servi
 def worker_id(device: str) -> str:
     """Host and device, in letters that a queue's name can have."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{socket.gethostname()}-{device}")
+
+
+def _threads(device: str) -> dict[str, str]:
+    """On a CPU, threads that wait must not spin: beside anyone else who wants the cores, a
+    step took many times as long. Whoever has set it knows better."""
+    if device != "cpu":
+        return {}
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
 
 
 def parse_models(pairs: Sequence[str]) -> dict[str, str]:
