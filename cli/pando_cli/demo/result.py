@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -89,7 +88,7 @@ class DemoResult:
             title=f"Trained together on one frozen base, {self.base_model}",
             title_justify="left",
             title_style="bold",
-            box=SIMPLE_HEAD,
+            box=None,
             padding=(0, 2, 0, 0),
             pad_edge=False,
         )
