@@ -56,6 +56,12 @@ class BaseModel:
         Raises:
             InvalidRequest: a target that matches nothing; lists what exists.
         """
+        if not self.linears:
+            raise InvalidRequest(
+                f"{self.path} ({type(self.model).__name__}) has no linear layer that an adapter "
+                "could change",
+                param="model",
+            )
         if targets == ("all-linear",):
             return list(self.linears)
         found = set()
@@ -140,16 +146,18 @@ def open_base(model: PreTrainedModel, path: str, device: str = "cpu") -> BaseMod
 
 @torch.no_grad()
 def _check_packing(base: BaseModel) -> None:
-    """Two sequences packed must give the logits that the model itself gives them one by one."""
+    """Two sequences packed must give the logits that the model's own attention gives each alone."""
     vocabulary = base.head.weight.shape[0]
     lengths = (5, 3)
     ids = torch.arange(sum(lengths), device=base.device) * 7919 % vocabulary
     positions = torch.cat([torch.arange(n, device=base.device) for n in lengths])
     hidden = base.hidden_states(ids, positions, Plan((), lengths))
     ours = base.head.logits(hidden)
+    base.model.set_attn_implementation("eager")
     theirs = torch.cat(
         [base.model(input_ids=part[None]).logits[0].float() for part in ids.split(lengths)]
     )
+    base.model.set_attn_implementation(IMPLEMENTATION)
     tolerance = 1e-3 if base.dtype == torch.float32 else 0.1
     error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
     if not error <= tolerance:

@@ -89,21 +89,23 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         found = hashlib.sha256((folder / "state.safetensors").read_bytes()).hexdigest()
-    except (OSError, ValueError) as error:
+        whole = found == manifest["sha256"]
+        parsed = Manifest(
+            step=int(manifest["step"]),
+            trained_tokens=int(manifest["trained_tokens"]),
+            best_valid_loss=_or_infinity(manifest["best_valid_loss"]),
+            validations_without_gain=int(manifest["validations_without_gain"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingFailed(
-            f"checkpoint {folder.name} cannot be read: {error}", code="checkpoint_damaged"
+            f"checkpoint {folder.name} cannot be read: {error!r}", code="checkpoint_damaged"
         ) from error
-    if found != manifest.get("sha256"):
+    if not whole:
         raise TrainingFailed(
             f"checkpoint {folder.name} is damaged: its tensors are not those it was written with",
             code="checkpoint_damaged",
         )
-    return Manifest(
-        step=int(manifest["step"]),
-        trained_tokens=int(manifest["trained_tokens"]),
-        best_valid_loss=_or_infinity(manifest["best_valid_loss"]),
-        validations_without_gain=int(manifest["validations_without_gain"]),
-    )
+    return parsed
 
 
 def _or_infinity(value: float | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.engine.microbatch import Share, run_microbatch
 from pando_worker.engine.optimizer import finish_step
-from pando_worker.engine.packing import Pending, pack
+from pando_worker.engine.packing import Pending, pack, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,15 @@ class Engine:
             else:
                 if report is not None:
                     reports.append(report)
+        self._settle(active)
         return reports
+
+    def _settle(self, active: Sequence[ResidentJob]) -> None:
+        served = {job.job.id: job.served_tokens for job in active}
+        waiting = {job.job.id for job in active if job.batch is not None and job.batch.pending}
+        for job_id, tokens in settle(served, waiting, self.token_budget).items():
+            if job_id in self._jobs:
+                self._jobs[job_id].served_tokens = tokens
 
     def _after_turn(self, resident: ResidentJob) -> StepReport | None:
         batch, plan = resident.current_batch(), resident.job.plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 
@@ -39,3 +39,21 @@ def pack(queue: Sequence[Pending], token_budget: int) -> Mapping[str, int]:
         if room <= 0:
             break
     return taken
+
+
+def settle(served: Mapping[str, int], waiting: Set[str], token_budget: int) -> dict[str, int]:
+    """Served tokens after a microbatch that left the jobs in `waiting` with work undone.
+
+    A job that got all it asked for has hardly a claim on what it left to others: its arrears shrink
+    to two microbatches, which is what the end of a step can cost a job that is always busy. Else a
+    small job, whose steps ask for little, would gather a credit with which it, and whoever joins
+    level with it, could later shut the others out.
+    """
+    if not served:
+        return {}
+    level = min((served[job_id] for job_id in waiting), default=max(served.values()))
+    floor = level - 2 * token_budget
+    return {
+        job_id: tokens if job_id in waiting else max(tokens, floor)
+        for job_id, tokens in served.items()
+    }

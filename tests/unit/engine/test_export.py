@@ -1,0 +1,140 @@
+"""Exported adapters, loaded by stock peft, by the copied loader and by us, give our logits."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import peft
+import pytest
+import torch
+from engine_jobs import logits_of, make_job, shake
+from transformers import AutoModelForCausalLM
+
+from pando_kernels import meft_loader
+from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
+from pando_shared.errors import InvalidRequest
+from pando_worker.engine.base_model import load_base
+from pando_worker.engine.engine import Engine
+from pando_worker.engine.export import Card, export_adapter
+from pando_worker.engine.loading import load_export
+from tiny_models import CONFIGS, random_sequences
+
+IDS = torch.arange(37) * 31 % 96
+CARD = Card("ft:tiny:acme::12345678", "tiny", {"job": "ftjob-1", "steps": "12"})
+AS_PEFT = {
+    "lora": LoraConfig(rank=8, dropout=0.3),
+    "rslora": LoraConfig(rank=5, use_rslora=True, alpha=4),
+    "one-module": LoraConfig(rank=3, target_modules=("layers.1.mlp.fc1", "layers.1.mlp.up_proj")),
+    "paca": PacaConfig(rank=6),
+    "paca-scaled": PacaConfig(rank=3, alpha=12, selection="weight-norm"),
+}
+MEFT = MeftConfig(num_keys=48, top_k=5, num_experts=6, num_probes=2)
+
+
+def stock(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def exported(base, config, folder):
+    """A trained-looking adapter's layers, its export being in `folder`."""
+    resident = Engine(base, 100).join(make_job("j", config, random_sequences(1, 4)))
+    shake(resident.adapter)
+    export_adapter(base, resident.adapter, CARD, folder)
+    return resident.adapter
+
+
+def plain_logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS[None]).logits[0]
+
+
+def assert_same(ours, theirs):
+    assert float((ours - theirs).abs().max() / theirs.abs().max()) <= 1e-5
+
+
+def only_existing(config, base):
+    """The configuration, its targets reduced to those this family has."""
+    targets = getattr(config, "target_modules", ())
+    if "layers.1.mlp.fc1" not in targets:
+        return config
+    kept = tuple(t for t in targets if any(name.endswith(t) for name in base.linears))
+    return LoraConfig(rank=config.rank, target_modules=kept)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("name", AS_PEFT)
+def test_stock_peft_gives_the_engines_logits(model_folder, tmp_path, family, name):
+    base = load_base(model_folder(family))
+    adapter = exported(base, only_existing(AS_PEFT[name], base), tmp_path / "a")
+    model = peft.PeftModel.from_pretrained(stock(model_folder(family)), tmp_path / "a").eval()
+    ours = logits_of(base, adapter.layers, IDS)
+    assert_same(ours, plain_logits(model))
+    assert not torch.allclose(ours, logits_of(base, {}, IDS), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", AS_PEFT)
+def test_merged_by_peft_the_logits_stay(model_folder, tmp_path, name):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, only_existing(AS_PEFT[name], base), tmp_path / "a")
+    model = peft.PeftModel.from_pretrained(stock(model_folder("llama")), tmp_path / "a")
+    assert_same(logits_of(base, adapter.layers, IDS), plain_logits(model.merge_and_unload()))
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_the_loader_gives_the_engines_logits_for_meft(model_folder, tmp_path, family):
+    base = load_base(model_folder(family))
+    adapter = exported(base, MEFT, tmp_path / "a")
+    model = meft_loader.load_adapter(stock(model_folder(family)), tmp_path / "a")
+    ours = logits_of(base, adapter.layers, IDS)
+    assert_same(ours, plain_logits(model))
+    assert not torch.allclose(ours, logits_of(base, {}, IDS), atol=1e-2)
+
+
+def test_the_copied_loader_stands_alone(model_folder, tmp_path):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, MEFT, tmp_path / "a")
+    spec = importlib.util.spec_from_file_location("copied", tmp_path / "a" / "load_adapter.py")
+    copied = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copied)
+    assert "pando" not in (tmp_path / "a" / "load_adapter.py").read_text().split('"""', 2)[
+        2
+    ].lower().replace("pando_meft", "")
+    model = copied.load_adapter(stock(model_folder("llama")), tmp_path / "a")
+    assert_same(logits_of(base, adapter.layers, IDS), plain_logits(model))
+
+
+@pytest.mark.parametrize("config", [*AS_PEFT.values(), MEFT], ids=[*AS_PEFT, "meft"])
+def test_loading_an_export_gives_the_same_again(model_folder, tmp_path, config):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, only_existing(config, base), tmp_path / "a")
+    layers = load_export(base, tmp_path / "a")
+    assert sorted(layers) == sorted(adapter.layers)
+    assert_same(logits_of(base, layers, IDS), logits_of(base, adapter.layers, IDS))
+
+
+@pytest.mark.parametrize("config", [LoraConfig(rank=2), MEFT], ids=["lora", "meft"])
+def test_another_bases_export_is_refused(model_folder, tmp_path, config):
+    exported(load_base(model_folder("llama")), config, tmp_path / "a")
+    other = load_base(model_folder("llama"))
+    renamed = {f"stem.{name}": layer for name, layer in other.linears.items()}
+    other.linears.clear()
+    other.linears.update(renamed)
+    object.__setattr__(other, "feed_forwards", ("stem.mlp",))
+    with pytest.raises(InvalidRequest, match="the adapter"):
+        load_export(other, tmp_path / "a")
+
+
+def test_the_folder_holds_what_hubs_expect(model_folder, tmp_path):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, LoraConfig(rank=2), tmp_path / "lora")
+    exported(base, MEFT, tmp_path / "meft")
+    names = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert {p.name for p in (tmp_path / "lora").iterdir()} == names
+    assert {p.name for p in (tmp_path / "meft").iterdir()} == {*names, "load_adapter.py"}
+    config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text())
+    assert config["target_modules"] == sorted({n.rsplit(".", 1)[-1] for n in adapter.layers})
+    card = (tmp_path / "lora" / "README.md").read_text()
+    assert card.startswith("---\nbase_model: tiny\nlibrary_name: peft\n")
+    for expected in ("# ft:tiny:acme::12345678", "| job | ftjob-1 |", "rank 2"):
+        assert expected in card
