@@ -9,12 +9,12 @@ from pando_shared.jobs import Job
 from pando_shared.records import ApiKey, CheckpointRecord, FileRecord, ModelRecord
 from pando_shared.workers import Round
 
-_Any = Job | FileRecord | ModelRecord | CheckpointRecord | ApiKey | Round
+_Item = Job | FileRecord | ModelRecord | CheckpointRecord | ApiKey | Round
 Listed = TypeVar("Listed", Job, FileRecord, ModelRecord, CheckpointRecord, ApiKey, Round)
 
 
 def _age(
-    item: _Any,
+    item: _Item,
 ) -> tuple[float, int, str]:
     match item:
         case Round():
