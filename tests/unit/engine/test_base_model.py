@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from engine_jobs import logits_of, make_job
+from engine_jobs import METHODS, logits_of, make_job
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
