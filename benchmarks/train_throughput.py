@@ -48,7 +48,7 @@ class Measured:
 
 
 def gsm8k_lengths(count: int, seed: int) -> list[tuple[int, int]]:
-    """(prompt, answer) lengths in tokens, drawn from GSM8K's distribution in `gsm8k_lengths.json`."""
+    """(prompt, answer) lengths in tokens, drawn from GSM8K's in `gsm8k_lengths.json`."""
     import numpy as np
 
     table = json.loads((Path(__file__).parent / "gsm8k_lengths.json").read_text())
@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps a job")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--token-budget", type=int, default=2048)
+    parser.add_argument("--token-budget", type=int, default=1024)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

@@ -20,6 +20,8 @@ class Worker:
     budget_bytes: int
     heartbeat_at: float
     token_budget: int
+    #: Bytes of one frozen weight in the type this worker holds bases in.
+    weight_bytes: int = 4
     base_model: str | None = None
     resident_bytes: int = 0
     peak_bytes: int = 0

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pando_api.fleet import live_workers, offering
-from pando_api.memory_fit import predicted_bytes, weight_bytes_of
 from pando_api.schemas.estimate import Estimate
 from pando_api.services import Services
 from pando_api.token_count import count_tokens
 from pando_shared import layout
+from pando_shared.fleet import largest, live_workers, offering, predict_on
 from pando_shared.jobs import Job, JobSpec, JobState
-from pando_shared.memory import predict_peak_bytes
 from pando_shared.training import resolve
 from pando_shared.workers import Worker
-
-#: Tokens of a microbatch where no worker has said what it takes.
-DEFAULT_TOKEN_BUDGET = 2048
 
 
 def estimate(services: Services, spec: JobSpec) -> Estimate:
@@ -29,7 +24,7 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     tokens = round(count.tokens * share)
     now = services.clock.now()
     workers = offering(live_workers(services.store, services.settings, now), spec.model)
-    largest = max(workers, key=lambda worker: worker.budget_bytes, default=None)
+    roomiest = largest(workers, spec.model, services.settings)
     speed = max((worker.tokens_per_second for worker in workers), default=0.0)
     return Estimate(
         model=spec.model,
@@ -41,20 +36,11 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
         tokens=tokens,
         token_count=count.basis,
         steps=plan.total_steps,
-        predicted_peak_bytes=_peak_bytes(services, spec, largest),
-        largest_worker_bytes=largest.budget_bytes if largest else None,
+        predicted_peak_bytes=predict_on(roomiest, base, [spec.adapter]),
+        largest_worker_bytes=roomiest.budget_bytes if workers else None,
         duration_seconds=tokens / speed if speed > 0 else None,
         earliest_start=_earliest_start(services, spec, workers, now),
     )
-
-
-def _peak_bytes(services: Services, spec: JobSpec, worker: Worker | None) -> int:
-    base = services.catalogue[spec.model]
-    if worker is not None:
-        return predicted_bytes(base, spec.adapter, worker, services.settings)
-    budget = services.settings.token_budget or DEFAULT_TOKEN_BUDGET
-    element = weight_bytes_of(services.settings.device or "cpu", services.settings)
-    return predict_peak_bytes(base, [spec.adapter], budget, element)
 
 
 def _earliest_start(

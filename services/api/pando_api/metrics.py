@@ -9,9 +9,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from pando_api.fleet import is_alive
 from pando_shared.clock import Clock
 from pando_shared.errors import Unavailable
+from pando_shared.fleet import is_alive
 from pando_shared.jobs import Job, JobState, Priority
 from pando_shared.settings import Settings
 from pando_shared.store import Store

@@ -9,13 +9,13 @@ import anyio
 from anyio.to_thread import run_sync
 
 from pando_api.errors import Expired
-from pando_api.fleet import live_workers, offering
 from pando_api.model_lookup import find_model
 from pando_api.schemas.sampling import SamplingKnobs
 from pando_api.services import Services
 from pando_shared.catalogue import BaseModel
 from pando_shared.codec import encode
 from pando_shared.errors import InvalidRequest, Unavailable
+from pando_shared.fleet import live_workers, offering
 from pando_shared.ids import new_id
 from pando_shared.workers import SampleChunk, SampleRequest, Worker
 

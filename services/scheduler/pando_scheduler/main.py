@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 from prometheus_client import start_http_server
@@ -13,15 +14,17 @@ from pando_scheduler.celery_app import make_messenger
 from pando_scheduler.cluster import Rules
 from pando_scheduler.loop import RETRY_SECONDS, SchedulerLoop
 from pando_scheduler.metrics import SchedulerMetrics
-from pando_scheduler.prediction import predictor
+from pando_shared.adapters import AdapterConfig
 from pando_shared.catalogue import load_catalogue
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.errors import Unavailable
+from pando_shared.fleet import predict_on
 from pando_shared.recovery import jobs_missing, recover
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
+from pando_shared.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
         max_attempts=settings.max_attempts,
         memory_headroom=settings.memory_headroom,
     )
-    predict = predictor(load_catalogue(settings.models), settings.dtype)
+    catalogue = load_catalogue(settings.models)
+
+    def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> int | None:
+        base = catalogue.get(base_model)
+        return None if base is None else predict_on(worker, base, adapters)
+
     loop = SchedulerLoop(store, storage, make_messenger(settings), clock, rules, predict, metrics)
     server = None
     if settings.metrics_port is not None:

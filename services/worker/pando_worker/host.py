@@ -11,6 +11,8 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from pando_shared.clock import Clock
+from pando_shared.errors import InvalidRequest
+from pando_shared.fleet import default_token_budget, weight_bytes
 from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -40,6 +42,8 @@ class Tenancy:
     epoch: int
     log: ProgressLog
     checkpointed_at: float
+    #: When to try next to publish the finished adapter, once storage has failed.
+    finish_at: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Host:
         """
         if self.engine is not None and self.worker.base_model == name:
             return self.engine
+        if name not in self.models:
+            raise InvalidRequest(f"this worker has no base model {name}", param="model")
         if self.engine is not None and self.engine.jobs:
             raise RuntimeError(f"cannot swap {self.worker.base_model} while jobs are resident")
         self.engine = None
@@ -131,6 +137,7 @@ def open_host(
         budget_bytes=budget,
         heartbeat_at=clock.now(),
         token_budget=settings.token_budget or default_token_budget(device),
+        weight_bytes=weight_bytes(settings.dtype, device),
         models=tuple(models),
     )
     return Host(
@@ -146,8 +153,3 @@ def open_host(
         publisher=Publisher(store, storage, clock),
         stopping=stopping,
     )
-
-
-def default_token_budget(device: str) -> int:
-    """Tokens of a microbatch: enough to fill the device, few enough to leave memory for jobs."""
-    return 2048 if device == "cpu" else 16384

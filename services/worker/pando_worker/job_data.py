@@ -22,16 +22,17 @@ def training_job(job: Job, storage: Storage, cache: Path) -> TrainingJob:
     """What the engine needs, its data mapped from storage or from a copy of it.
 
     Raises:
-        TrainingFailed: the prepared data is gone.
+        TrainingFailed: the prepared data is gone or damaged.
+        OSError: storage does not answer.
     """
     try:
         train = TokenFile.open(_local(storage, layout.tokens(job.id, "train"), cache))
         valid = None
         if job.spec.validation_file is not None:
             valid = TokenFile.open(_local(storage, layout.tokens(job.id, "valid"), cache))
-    except (NotFound, FileNotFoundError) as error:
+    except (NotFound, FileNotFoundError, ValueError, EOFError) as error:
         raise TrainingFailed(
-            f"the prepared data of job {job.id} is gone from storage: {error}; submit it again",
+            f"the prepared data of job {job.id} is gone or damaged: {error}; submit it again",
             code="data_missing",
         ) from error
     plan = resolve(job.training or job.spec.training, job.spec.adapter, len(train))

@@ -39,7 +39,8 @@ class Seat:
     events: list[Event] = field(default_factory=list)
     progress: Progress | None = None
     estimated_finish: float | None = None
-    renewed_at: float = 0.0
+    #: The lease may be old when the job comes: it is renewed at the first opportunity.
+    renewed_at: float = float("-inf")
 
 
 class LeaseKeeper:
@@ -61,6 +62,8 @@ class LeaseKeeper:
         self._lease_seconds, self._heartbeat_seconds = lease_seconds, heartbeat_seconds
         self._poll_seconds, self._publish_seconds = poll_seconds, publish_seconds
         self._lock = threading.Lock()
+        #: Held while events are on their way, so that two threads cannot swap their order.
+        self._speaking = threading.Lock()
         self._seats: dict[str, Seat] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._somebody_waits = threading.Event()
@@ -79,7 +82,7 @@ class LeaseKeeper:
         """Look after a job from now on."""
         with self._lock:
             self._verdicts.pop(job_id, None)
-            self._seats[job_id] = Seat(epoch, renewed_at=self._clock.now())
+            self._seats[job_id] = Seat(epoch)
 
     def drop(self, job_id: str) -> None:
         """Forget a job and whatever it still had to say."""
@@ -116,16 +119,24 @@ class LeaseKeeper:
         """Publish what one job has to say, now, in the calling thread."""
         with self._lock:
             seat = self._seats.get(job_id)
-            events, epoch = self._take_events(seat), seat.epoch if seat else 0
-        if events:
-            self._store.append_events(job_id, events, epoch)
+        if seat is not None:
+            self._say(job_id, seat)
 
-    @staticmethod
-    def _take_events(seat: Seat | None) -> list[Event]:
-        if seat is None:
-            return []
-        events, seat.events = seat.events, []
-        return events
+    def _say(self, job_id: str, seat: Seat) -> None:
+        with self._speaking:
+            with self._lock:
+                events, seat.events = seat.events, []
+            try:
+                if events:
+                    self._store.append_events(job_id, events, seat.epoch)
+            except Exception:
+                with self._lock:
+                    seat.events[:0] = events  # unsaid; the next attempt says them first
+                raise
+
+    def rest(self, seconds: float) -> None:
+        """Sleep in the calling thread, at most until the keeper is stopped."""
+        self._stopped.wait(seconds)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._poll_seconds):
@@ -151,12 +162,7 @@ class LeaseKeeper:
         if not seats:
             return
         for job_id, job in zip(seats, self._store.get_jobs(list(seats)), strict=True):
-            verdict = _judge(job, seats[job_id].epoch)
-            with self._lock:
-                if verdict is None:
-                    self._verdicts.pop(job_id, None)
-                elif job_id in self._seats:
-                    self._verdicts[job_id] = verdict
+            self._conclude(job_id, seats[job_id], _judge(job, seats[job_id].epoch))
         if now - self._published_at >= self._publish_seconds:
             self._published_at = now
             for job_id, seat in seats.items():
@@ -171,29 +177,36 @@ class LeaseKeeper:
             for place in planned.assignments
         )
 
-    def _publish(self, job_id: str, seat: Seat, worker: Worker, now: float) -> None:
+    def _conclude(self, job_id: str, seat: Seat, verdict: Verdict | None) -> None:
+        """Keep a verdict, unless the job has left, or come back, since it was looked at."""
         with self._lock:
-            events = self._take_events(seat)
-            progress, seat.progress = seat.progress, None
+            if self._seats.get(job_id) is not seat:
+                return
+            if verdict is None:
+                self._verdicts.pop(job_id, None)
+            else:
+                self._verdicts[job_id] = verdict
+
+    def _publish(self, job_id: str, seat: Seat, worker: Worker, now: float) -> None:
         renew = now - seat.renewed_at >= self._lease_seconds / 3
+        with self._lock:
+            progress = seat.progress
         try:
-            if events:
-                self._store.append_events(job_id, events, seat.epoch)
-            if progress is not None or renew:
-                lease = Lease(worker.id, worker.incarnation, now + self._lease_seconds)
-                estimate = seat.estimated_finish
-                self._store.update_job(
-                    job_id, lambda job: _advanced(job, seat.epoch, lease, progress, estimate)
-                )
-                seat.renewed_at = now
+            self._say(job_id, seat)
+            if progress is None and not renew:
+                return
+            lease = Lease(worker.id, worker.incarnation, now + self._lease_seconds)
+            estimate = seat.estimated_finish
+            self._store.update_job(
+                job_id, lambda job: _advanced(job, seat.epoch, lease, progress, estimate)
+            )
         except (Conflict, NotFound):
-            with self._lock:
-                if job_id in self._seats:
-                    self._verdicts[job_id] = Verdict.LOST
-        except Exception:
-            with self._lock:
-                seat.events[:0] = events  # unsaid; the next attempt says them first
-            raise
+            self._conclude(job_id, seat, Verdict.LOST)
+            return
+        seat.renewed_at = now
+        with self._lock:
+            if seat.progress is progress:
+                seat.progress = None
 
 
 def _judge(job: Job | None, epoch: int) -> Verdict | None:
@@ -206,6 +219,8 @@ def _advanced(
     job: Job, epoch: int, lease: Lease, progress: Progress | None, estimate: float | None
 ) -> Job:
     job.fenced(epoch)
+    if job.lease is None:
+        return job  # given back a moment ago
     if progress is None:
         return replace(job, lease=lease)
     # Which checkpoint is durable is the checkpoint writer's to say.

@@ -71,6 +71,13 @@ class Publisher:
         self._write(job_id, keep)
         prune_checkpoints(job_id, self.storage)
 
+    def give_back(self, job_id: str, epoch: int, reason: str) -> None:
+        """Give the lease back without a checkpoint, which storage refuses; says why."""
+        said = Event(self.clock.now(), reason, level="warn")
+        self.store.update_job(
+            job_id, lambda job: Change(replace(job.fenced(epoch), lease=None), (said,))
+        )
+
     def milestone(
         self, base: BaseModel, resident: ResidentJob, epoch: int, log: ProgressLog
     ) -> None:

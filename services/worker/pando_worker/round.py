@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _SHORTEST_SECONDS = 1.0
 #: Out of memory even with microbatches this small: a job itself is too large.
 _SMALLEST_BUDGET = 256
+#: How long a round rests in which storage kept everybody from going on.
+_REST_SECONDS = 1.0
 
 
 def run_round(host: Host, round_id: str) -> None:
@@ -37,9 +39,13 @@ def run_round(host: Host, round_id: str) -> None:
         host.worker = replace(host.worker, round_gap_seconds=gap)
         host.waiting_since = None
     try:
-        residency.seat(host, planned)
+        kept_out = residency.seat(host, planned)
         if host.engine is not None and host.engine.jobs:
             _train(host, host.engine, planned)
+        jobs = host.engine.jobs.values() if host.engine is not None else ()
+        if (kept_out or jobs) and all(job.finished for job in jobs):
+            # Storage fails, and nothing else is to do: rounds would chase each other in vain.
+            host.keeper.rest(_REST_SECONDS)
     finally:
         ended = host.clock.now()
         host.metrics.round_seconds.inc(ended - began)
@@ -145,12 +151,13 @@ def _survive_out_of_memory(host: Host, engine: Engine) -> None:
         return
     largest = max(engine.jobs.values(), key=lambda job: job.adapter.vector.bytes)
     job_id = largest.job.id
-    predicted = host.store.get_job(job_id).predicted_peak_bytes
-    message = (
-        f"out of memory with microbatches of {engine.token_budget} tokens: predicted "
-        f"{predicted} bytes, measured {peak}; lower rank, num_keys or max_seq_length"
-    )
-    residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
+    with residency.guarding(host, job_id):
+        predicted = host.store.get_job(job_id).predicted_peak_bytes
+        message = (
+            f"out of memory with microbatches of {engine.token_budget} tokens: predicted "
+            f"{predicted} bytes, measured {peak}; lower rank, num_keys or max_seq_length"
+        )
+        residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
     engine.token_budget = host.worker.token_budget
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from pando_worker.engine.loading import load_export
 from pando_worker.host import Host
 from pando_worker.tokenizer import TextTokenizer, load_tokenizer
 
+log = logging.getLogger(__name__)
+
 
 def run_sample(host: Host, request_json: str) -> None:
     """Generate, pushing text to the store piece by piece; errors become the last piece."""
@@ -23,8 +26,10 @@ def run_sample(host: Host, request_json: str) -> None:
     try:
         for chunk in _chunks(host, request):
             host.store.push_sample_chunks(request.id, [chunk])
-    except (PandoError, OSError, ValueError) as error:
-        failed = SampleChunk("", finish_reason="error", error=str(error))
+    except Exception as error:  # a template's own errors, for one: whoever waits must hear of it
+        if not isinstance(error, PandoError):
+            log.exception("sample %s failed", request.id)
+        failed = SampleChunk("", finish_reason="error", error=str(error) or repr(error))
         host.store.push_sample_chunks(request.id, [failed])
     finally:
         host.store.sample_done(host.worker.id, request.id)

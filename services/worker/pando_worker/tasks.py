@@ -104,8 +104,7 @@ def prepare_app(settings: Settings) -> Celery:
             clock=SystemClock(),
             catalogue=load_catalogue(settings.models),
             tokenizer_of=cache(lambda base: load_tokenizer(Path(base.path))),
-            token_budget=settings.token_budget or 2048,
-            weight_dtype_bytes=4 if settings.dtype == "float32" else 2,
+            settings=settings,
         )
 
     def prepare(job_id: str) -> None:

@@ -17,6 +17,7 @@ from pando_shared.codec import decode
 from pando_shared.errors import NotFound
 from pando_shared.jobs import Job, JobSpec, JobState
 from pando_shared.memory import predict_peak_bytes
+from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.training import TrainingConfig
@@ -56,8 +57,7 @@ def context(
         clock=clock,
         catalogue={"tiny": BASE},
         tokenizer_of=lambda base: tokenizer,
-        token_budget=256,
-        weight_dtype_bytes=4,
+        settings=Settings(token_budget=256, dtype="float32"),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from pando_api.dependencies import ServicesDep, TenantDep
-from pando_api.fleet import is_alive
 from pando_api.schemas.cluster import WorkerList, WorkerObject
 from pando_api.services import Services
+from pando_shared.fleet import is_alive
 from pando_shared.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["cluster"])

@@ -18,8 +18,9 @@ from pando_shared.errors import (
     PandoError,
     Unavailable,
 )
+from pando_shared.fleet import largest, live_workers, predict_on
 from pando_shared.jobs import Job, JobFailure, JobState
-from pando_shared.memory import predict_peak_bytes
+from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
 from pando_shared.training import resolve
@@ -34,7 +35,6 @@ class PrepareContext:
     """What preparing needs from its surroundings.
 
     `tokenizer_of` loads (and may cache) a base's tokenizer: `load_tokenizer` on its path.
-    `token_budget` and `weight_dtype_bytes` are the workers', for the predicted peak.
     """
 
     store: Store
@@ -42,8 +42,7 @@ class PrepareContext:
     clock: Clock
     catalogue: Mapping[str, BaseModel]
     tokenizer_of: Callable[[BaseModel], TextTokenizer]
-    token_budget: int
-    weight_dtype_bytes: int
+    settings: Settings
 
 
 def prepare_job(job_id: str, context: PrepareContext) -> None:
@@ -93,10 +92,12 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
         else None
     )
     plan = resolve(spec.training, spec.adapter, train.summary.examples)
-    # A sequence is never split, so the longest one may exceed the budget of a microbatch.
-    microbatch = max(context.token_budget, train.summary.longest)
-    peak = predict_peak_bytes(base, [spec.adapter], microbatch, context.weight_dtype_bytes)
     now = context.clock.now()
+    workers = live_workers(context.store, context.settings, now)
+    worker = largest(workers, spec.model, context.settings)
+    # A sequence is never split, so the longest one may exceed the budget of a microbatch.
+    worker = replace(worker, token_budget=max(worker.token_budget, train.summary.longest))
+    peak = predict_on(worker, base, [spec.adapter])
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:

@@ -1,0 +1,67 @@
+"""The workers taken together: who is alive, who offers a base, what a job would need on one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pando_shared.adapters import AdapterConfig
+from pando_shared.catalogue import BaseModel
+from pando_shared.memory import predict_peak_bytes
+from pando_shared.settings import Settings
+from pando_shared.store import Store
+from pando_shared.workers import Worker
+
+
+def is_alive(worker: Worker, settings: Settings, now: float) -> bool:
+    """As the scheduler sees it: a worker silent for longer than a lease has lost its jobs."""
+    return now - worker.heartbeat_at <= settings.lease_seconds
+
+
+def live_workers(store: Store, settings: Settings, now: float) -> list[Worker]:
+    return [worker for worker in store.list_workers() if is_alive(worker, settings, now)]
+
+
+def offering(workers: Sequence[Worker], model: str) -> list[Worker]:
+    """Those that can load `model`; a worker that lists no models takes any."""
+    return [worker for worker in workers if not worker.models or model in worker.models]
+
+
+def assumed_worker(settings: Settings) -> Worker:
+    """What a worker of these settings would say of itself, for predictions while none is alive."""
+    device = settings.device or "cpu"
+    return Worker(
+        id="assumed",
+        incarnation="",
+        device=device,
+        budget_bytes=0,
+        heartbeat_at=0.0,
+        token_budget=settings.token_budget or default_token_budget(device),
+        weight_bytes=weight_bytes(settings.dtype, device),
+    )
+
+
+def default_token_budget(device: str) -> int:
+    """Tokens of a microbatch: enough to fill the device, few enough to leave memory for jobs."""
+    return 1024 if device == "cpu" else 16384
+
+
+def weight_bytes(dtype: str | None, device: str) -> int:
+    """Bytes of one frozen weight: float32 on a CPU, bfloat16 on a GPU, unless `dtype` says."""
+    if dtype is None:
+        return 4 if device == "cpu" else 2
+    return 4 if dtype == "float32" else 2
+
+
+def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker:
+    """The worker with the most memory that can load `model`; an assumed one where there is none."""
+    able = offering(workers, model)
+    return max(able, key=lambda worker: worker.budget_bytes, default=assumed_worker(settings))
+
+
+def predict_on(worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig]) -> int:
+    """Peak bytes of `worker` training these adapters on `base` together.
+
+    Where the worker has the base in memory already, its measured bytes stand in for predicted ones.
+    """
+    resident = worker.resident_bytes if worker.base_model == base.name else 0
+    return predict_peak_bytes(base, adapters, worker.token_budget, worker.weight_bytes, resident)
