@@ -79,7 +79,7 @@ class DemoResult:
         return asdict(self)
 
     def as_text(self) -> RenderableType:
-        where = Text(f"Adapters lie in {self.home}", overflow="fold")
+        where = Text(f"\nAdapters lie in {self.home}", overflow="fold")
         took = Text(f"Trained, fetched and asked in {human_seconds(self.seconds)}.")
         return Group(self._jobs_table(), where, took, *self._answer_tables())
 

@@ -69,7 +69,7 @@ def test_the_table_fits_a_terminal(tmp_path: Path) -> None:
     printed = io.StringIO()
     Console(width=80, file=printed).print(result.as_text())
     text = printed.getvalue()
-    line = next(line for line in text.splitlines() if line.startswith("pirate   lora"))
+    line = next(line for line in text.splitlines() if line.startswith("pirate  lora"))
     for cell in ("2.500 → 1.250", "600.0 MiB", "550.0 MiB", "adapters/pirate"):
         assert cell in line
     assert "Arr [bold]!" in text

@@ -1,0 +1,201 @@
+"""`pando up` and its company with every real process: Redis, API, scheduler, workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).resolve().parents[2]
+PANDO = Path(sys.executable).parent / "pando"
+DATA = ROOT / "examples" / "demo" / "pirate.jsonl"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class LocalStack:
+    """A home, and commands that know of nothing else. `up` is what `pando up` said last."""
+
+    home: Path
+    up: Mapping[str, Any]
+
+    def pando(self, *arguments: str, **environment: str) -> Done:
+        names = ("PANDO_URL", "PANDO_API_KEY", "PANDO_REDIS_URL", "PANDO_STORAGE_URL")
+        clean = {name: value for name, value in os.environ.items() if name not in names}
+        done = subprocess.run(
+            [PANDO, *arguments],
+            env={**clean, "PANDO_HOME": str(self.home), "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self) -> None:
+        done = self.pando("up", "--detach", "--json", "--port", "0", "--device", "cpu")
+        assert done.code == 0, done.out + done.err
+        self.up = done.json
+
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and all below it."""
+        supervisor = psutil.Process(self.up["pids"]["supervisor"])
+        return [supervisor, *supervisor.children(recursive=True)]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    made = LocalStack(tmp_path_factory.mktemp("pando") / "home", {})
+    made.start()
+    yield made
+    made.pando("down")
+
+
+def eventually(condition: Callable[[], object], seconds: float = 60.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+def test_up_says_where_everything_is(stack: LocalStack) -> None:
+    assert stack.up["home"] == str(stack.home)
+    assert stack.up["api_key"].startswith("sk-pando-")
+    names = {"supervisor", "redis", "api", "scheduler", "prepare", "worker-cpu"}
+    assert set(stack.up["pids"]) == names
+    assert all(psutil.pid_exists(pid) for pid in stack.up["pids"].values())
+    kept = json.loads((stack.home / "client.json").read_text())
+    assert kept == {"url": stack.up["url"], "api_key": stack.up["api_key"]}
+    assert (stack.home / "client.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_home_is_taken(stack: LocalStack) -> None:
+    done = stack.pando("up", "--detach", "--json", "--port", "0")
+    assert (done.code, done.json["error"]["code"]) == (5, "already_up")
+
+
+def test_the_port_is_taken(stack: LocalStack, tmp_path: Path) -> None:
+    port = stack.up["url"].rsplit(":", 1)[1]
+    done = stack.pando("up", "--json", "--port", port, "--home", str(tmp_path / "other"))
+    assert (done.code, done.json["error"]["code"]) == (5, "port_in_use")
+
+
+def test_no_password_stands_in_the_process_list(stack: LocalStack) -> None:
+    environment = json.loads((stack.home / "stack.json").read_text())["environment"]
+    password = environment["PANDO_REDIS_URL"].split(":")[2].split("@")[0]
+    assert not any(password in word for p in stack.processes() for word in p.cmdline())
+
+
+def test_a_job_from_the_command_line(stack: LocalStack, tmp_path: Path) -> None:
+    knobs = ("--model", "tiny", "--max-steps", "4", "--batch-size", "2", "--suffix", "short")
+    done = stack.pando("submit", str(DATA), *knobs, "--adapter", "paca", "--wait", "--json")
+    assert done.code == 0, done.out + done.err
+    job = done.json
+    assert (job["status"], job["progress"]["step"]) == ("succeeded", 4)
+    assert stack.pando("show", job["id"], "--json").json == job
+    assert job["id"] in stack.pando("list").out
+    events = [
+        json.loads(line)
+        for line in stack.pando("logs", "-f", job["id"], "--json").out.split("\n")
+        if line
+    ]
+    assert [
+        e["data"]["step"] for e in events if e["type"] == "metrics" and "train_loss" in e["data"]
+    ] == [1, 2, 3, 4]
+    assert stack.pando("cancel", job["id"]).code == 1
+
+    folder = tmp_path / "adapter"
+    files = stack.pando("download", job["id"], "-o", str(folder), "--json").json["files"]
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(files)
+    said = stack.pando("sample", job["id"], "Where does a bee live?", "--max-tokens", "4", "--json")
+    assert said.json["usage"]["completion_tokens"] <= 4, said.out + said.err
+
+
+def test_an_estimate_creates_no_job(stack: LocalStack) -> None:
+    before = stack.pando("list", "--json").json
+    found = stack.pando("estimate", str(DATA), "--model", "tiny", "--epochs", "2", "--json").json
+    assert (found["examples"], found["n_epochs"]) == (200, 2)
+    assert stack.pando("list", "--json").json == before
+
+
+def test_a_bad_file_fails_the_job_and_says_where(stack: LocalStack, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"text": "one"}\n{"text": \n')
+    done = stack.pando("submit", str(bad), "--model", "tiny", "--wait", "--json")
+    assert (done.code, done.json["error"]["code"]) == (1, "invalid_training_file")
+    assert "line 2" in done.json["error"]["message"]
+
+
+def test_tenants_do_not_see_each_other(stack: LocalStack) -> None:
+    made = stack.pando("keys", "create", "--tenant", "acme", "--json").json
+    theirs = stack.pando("list", "--json", "--url", stack.up["url"], "--api-key", made["key"])
+    assert theirs.json["data"] == []
+    assert stack.pando("keys", "revoke", made["id"]).code == 0
+    assert stack.pando("list", "--url", stack.up["url"], "--api-key", made["key"]).code == 4
+
+
+@pytest.mark.parametrize("name", ["api", "redis"])
+def test_who_is_killed_comes_back(stack: LocalStack, name: str) -> None:
+    before = stack.pando("list", "--json").json
+    os.kill(stack.up["pids"][name], signal.SIGKILL)
+    assert eventually(
+        lambda: stack.pando("list", "--json").out == json.dumps(before, ensure_ascii=False) + "\n"
+    )
+
+
+def test_down_and_up_again(stack: LocalStack) -> None:
+    jobs = stack.pando("list", "--json").json
+    key = stack.up["api_key"]
+    processes = stack.processes()
+    assert stack.pando("down", "--json").json == {"home": str(stack.home), "stopped": True}
+    assert gone(processes)
+    assert stack.pando("list").code == 3
+    assert stack.pando("down", "--json").json["stopped"] is False
+    stack.start()
+    assert stack.up["api_key"] == key
+    assert stack.pando("list", "--json").json == jobs
+
+
+def test_a_killed_supervisor_leaves_nobody_behind(stack: LocalStack) -> None:
+    processes = stack.processes()
+    os.kill(stack.up["pids"]["supervisor"], signal.SIGKILL)
+    assert eventually(lambda: gone(processes))
+    stack.start()
+
+
+def test_a_model_that_is_none(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    model = f"x={tmp_path}/empty"
+    done = stack.pando(
+        "up", "--json", "--port", "0", "--home", str(tmp_path / "h"), "--model", model
+    )
+    assert (done.code, done.json["error"]["code"]) == (5, "service_died")
+    assert "empty" in done.json["error"]["message"]
