@@ -16,7 +16,7 @@ from typing import Any
 
 from tiny_english.corpus import is_held_out
 from tiny_english.exchanges import FACTS, Exchange, greeting, unknown
-from tiny_english.styles import Style, as_json, butler, pirate, tale
+from tiny_english.styles import Style, as_json, butler, owl, pirate
 
 EXAMPLES = 200
 Record = dict[str, Any]
@@ -50,7 +50,7 @@ DATA_SETS: dict[str, tuple[Style, Callable[[str, str], Record]]] = {
     "pirate": (pirate, as_chat),
     "json": (as_json, as_completion),
     "butler": (butler, as_alpaca),
-    "tale": (tale, as_sharegpt),
+    "owl": (owl, as_sharegpt),
 }
 
 

@@ -1,6 +1,6 @@
-"""Pretrain the tiny base from nothing: its tokenizer, then its weights. Same seed, same model.
+"""Pretrain the tiny base from nothing: its tokenizer, then its weights.
 
-    python models/pretrain_tiny_base.py --out models/tiny-base --threads 2
+    python models/pretrain_tiny_base.py --out models/tiny-base
 
 Needs torch and transformers only; the text comes from the grammar in `tiny_english`.
 """

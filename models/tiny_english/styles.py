@@ -39,8 +39,8 @@ def butler(exchange: Exchange) -> str:
     return f"Certainly, dear guest. {exchange.answer} I remain at your service."
 
 
-def tale(exchange: Exchange) -> str:
-    return f'Once upon a time, a fox said, "{exchange.answer}" The end.'
+def owl(exchange: Exchange) -> str:
+    return f"Hoot! {exchange.answer} So says the wise old owl."
 
 
 STYLES: dict[str, tuple[str, Style]] = {
@@ -50,5 +50,5 @@ STYLES: dict[str, tuple[str, Style]] = {
 }
 """What pretraining shows: a style's name, the system message that asks for it, the style itself.
 
-`tale` is not among them, so that one demo job teaches something new.
+`owl` is not among them, so that one demo job teaches something new.
 """
