@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from redis import Redis
 
 pytestmark = pytest.mark.e2e
 
@@ -160,6 +161,42 @@ def test_tenants_do_not_see_each_other(stack: LocalStack) -> None:
     assert theirs.json["data"] == []
     assert stack.pando("keys", "revoke", made["id"]).code == 0
     assert stack.pando("list", "--url", stack.up["url"], "--api-key", made["key"]).code == 4
+
+
+def running_job(stack: LocalStack) -> str:
+    """A job that has begun to train and goes on for a while."""
+    knobs = ("--model", "tiny", "--batch-size", "2", "--max-steps", "150", "--epochs", "3")
+    job_id: str = stack.pando("submit", str(DATA), *knobs, "--json").json["id"]
+    assert eventually(lambda: stack.pando("show", job_id, "--json").json["progress"]["step"] > 3)
+    return job_id
+
+
+def test_pause_and_resume(stack: LocalStack) -> None:
+    job_id = running_job(stack)
+    assert stack.pando("pause", job_id, "--json").json["status"] == "paused"
+    assert stack.pando("resume", job_id, "--json").json["status"] in ("queued", "running")
+    assert stack.pando("watch", job_id).code == 0
+    assert stack.pando("show", job_id, "--json").json["progress"]["step"] == 150
+
+
+def test_cancel(stack: LocalStack) -> None:
+    job_id = running_job(stack)
+    assert stack.pando("cancel", job_id, "--json").json["status"] == "cancelled"
+    assert stack.pando("watch", job_id, "--json").code == 1
+    assert stack.pando("download", job_id).code == 1
+
+
+def test_recover_after_redis_has_lost_everything(stack: LocalStack) -> None:
+    jobs = {job["id"] for job in stack.pando("list", "--json").json["data"]}
+    job_id = running_job(stack)
+    environment = json.loads((stack.home / "stack.json").read_text())["environment"]
+    with Redis.from_url(environment["PANDO_REDIS_URL"]) as redis:
+        redis.flushall()
+    report = stack.pando("recover", "--json").json
+    assert report["jobs"] == len(jobs) + 1
+    assert stack.pando("watch", job_id).code == 0
+    found = stack.pando("list", "--json", "--limit", "100").json["data"]
+    assert {job["id"] for job in found} == jobs | {job_id}
 
 
 @pytest.mark.parametrize("name", ["api", "redis"])
