@@ -49,7 +49,8 @@ def seat(host: Host, planned: Round) -> bool:
         for place in newcomers:
             fail(host, place.job_id, place.epoch, "base_model_unavailable", message)
         return False
-    return not all([_join(host, engine, place) for place in newcomers])
+    joined = [_join(host, engine, place) for place in newcomers]
+    return not all(joined)
 
 
 def _join(host: Host, engine: Engine, place: Assignment) -> bool:

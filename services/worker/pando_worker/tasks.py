@@ -82,7 +82,7 @@ def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[
         stopping,
     )
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+        start_http_server(settings.metrics_port, addr=settings.host)
     if len(models) == 1:
         host.use_base(next(iter(models)))
     host.keeper.start()
