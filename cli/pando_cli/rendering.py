@@ -50,6 +50,26 @@ def clock_time(timestamp: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
 
 
+def age(timestamp: float) -> str:
+    """How long ago, in one unit: 40s, 5m, 3h, 12d."""
+    seconds = max(0, round(time.time() - timestamp))
+    for unit, length in (("s", 60), ("m", 60), ("h", 24)):
+        if seconds < length:
+            return f"{seconds}{unit}"
+        seconds //= length
+    return f"{seconds}d"
+
+
+def list_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """A table of objects, a line each: ids first and never broken, then text, then numbers."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
 def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
@@ -76,11 +96,7 @@ def label(job: JsonObject) -> str:
 
 
 def jobs_table(jobs: Sequence[JsonObject]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("job", "name", "method", "model", "status"):
-        table.add_column(column, overflow="fold", no_wrap=column == "job")
-    for column in ("step", "loss", "created"):
-        table.add_column(column, justify="right")
+    table = list_table("job", "name", numbers=("method", "model", "status", "step", "loss", "age"))
     for job in jobs:
         at = progress(job)
         table.add_row(
@@ -91,7 +107,7 @@ def jobs_table(jobs: Sequence[JsonObject]) -> Table:
             state(job["status"]),
             f"{at.get('step', 0)}/{at.get('total_steps') or '?'}" if at else "-",
             number(at.get("train_loss")),
-            clock_time(job["created_at"]),
+            age(job["created_at"]),
         )
     return table
 

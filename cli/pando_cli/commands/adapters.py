@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pando_cli.adapter_archive import unpack
 from pando_cli.api import Api
 from pando_cli.connection import Connection
 from pando_cli.errors import CliError
-from pando_cli.rendering import clock_time
+from pando_cli.rendering import age, list_table
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="ADAPTER", help="ft:BASE:TENANT:SUFFIX:ID, or the job's id.")
@@ -30,15 +29,13 @@ def models(connection: Connection) -> None:
     """
     session = connection.open()
     found = session.api.models()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("model", "base", "method", "created"):
-        table.add_column(column, overflow="fold")
+    table = list_table("model", "base", "method", numbers=("age",))
     for model in found:
         table.add_row(
             model["id"],
             model.get("parent") or "",
             model.get("method") or "base",
-            clock_time(model["created"]) if model.get("parent") else "",
+            age(model["created"]) if model.get("parent") else "",
         )
     session.output.result({"object": "list", "data": found}, table)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from pando_cli.connection import Connection
-from pando_cli.rendering import clock_time, human_bytes
+from pando_cli.rendering import age, human_bytes, list_table
 
 
 def files(
@@ -29,17 +28,13 @@ def files(
         session.output.result(session.api.delete_file(delete), f"{delete} deleted")
         return
     found = session.api.files()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("file", "name", "purpose"):
-        table.add_column(column, overflow="fold")
-    for column in ("size", "created"):
-        table.add_column(column, justify="right")
+    table = list_table("file", "name", "purpose", numbers=("size", "age"))
     for file in found:
         table.add_row(
             file["id"],
             file["filename"],
             file["purpose"],
             human_bytes(file["bytes"]),
-            clock_time(file["created_at"]),
+            age(file["created_at"]),
         )
     session.output.result({"object": "list", "data": found}, table)

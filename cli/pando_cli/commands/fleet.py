@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from pando_cli.connection import Connection
-from pando_cli.rendering import human_bytes, human_seconds
+from pando_cli.rendering import human_bytes, human_seconds, list_table
 
 
 def workers(connection: Connection) -> None:
@@ -17,11 +15,8 @@ def workers(connection: Connection) -> None:
     """
     session = connection.open()
     found = session.api.workers()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("worker", "device", "base", "alive"):
-        table.add_column(column)
-    for column in ("jobs", "peak", "budget", "tokens/s"):
-        table.add_column(column, justify="right")
+    numbers = ("jobs", "peak", "budget", "tokens/s")
+    table = list_table("worker", "device", "base", "alive", numbers=numbers)
     for worker in found["data"]:
         table.add_row(
             worker["id"],
@@ -45,16 +40,14 @@ def queue(connection: Connection) -> None:
     """
     session = connection.open()
     found = session.api.queue()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("#", "job", "method", "priority", "waits", "because"):
-        table.add_column(column, overflow="fold")
+    table = list_table("job", "waits because", numbers=("#", "method", "priority", "waits"))
     for entry in found["data"]:
         table.add_row(
-            str(entry["position"]),
             entry["id"],
+            entry["blocked_reason"] or "",
+            str(entry["position"]),
             entry["method"],
             entry["priority"],
             human_seconds(entry["waiting_seconds"]),
-            entry["blocked_reason"] or "",
         )
     session.output.result(found, table)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pando_cli.connection import HomeOption, JsonOption
 from pando_cli.errors import UsageError
@@ -14,7 +13,7 @@ from pando_cli.home import Home
 from pando_cli.key_store import create_key, keep_key
 from pando_cli.operator_access import connect
 from pando_cli.output import Output
-from pando_cli.rendering import clock_time
+from pando_cli.rendering import age, list_table
 from pando_shared.clock import SystemClock
 from pando_shared.records import ApiKey
 
@@ -48,17 +47,15 @@ def list_keys(home: HomeOption = None, as_json: JsonOption = False) -> None:
         pando keys list
     """
     keys = connect(Home.locate(home)).store.list_keys()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("key", "tenant", "name", "begins with", "created", "revoked"):
-        table.add_column(column, overflow="fold")
+    table = list_table("key", "tenant", "name", "begins with", numbers=("age", "revoked"))
     for key in keys:
         table.add_row(
             key.id,
             key.tenant,
             key.name,
             f"{key.hint}…",
-            clock_time(key.created_at),
-            clock_time(key.revoked_at) if key.revoked_at else "",
+            age(key.created_at),
+            age(key.revoked_at) if key.revoked_at else "",
         )
     Output(as_json).result({"object": "list", "data": [_public(key) for key in keys]}, table)
 

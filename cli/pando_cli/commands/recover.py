@@ -25,5 +25,5 @@ def recover(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """
     backend = connect(Home.locate(home))
     report = asdict(recover_from_storage(backend.store, backend.storage, SystemClock().now()))
-    rows = [(name.replace("_", " "), value) for name, value in report.items()]
-    Output(as_json).result(report, fields_table(rows))
+    rows = [(name, ", ".join(v) if isinstance(v, tuple) else v) for name, v in report.items()]
+    Output(as_json).result(report, fields_table([(n, v) for n, v in rows if v != ""]))

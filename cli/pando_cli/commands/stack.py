@@ -59,8 +59,8 @@ def up(
     `pando down`) stops it; jobs, files and adapters stay in the home folder, and the next `up`
     goes on with them. Later commands on this machine find URL and key by themselves.
 
-    With --json: {"url", "api_key", "home", "pids", "docs", "logs"}, once, when ready. Exit code 5
-    if a stack is already up in this home, the port is taken, or it does not get ready.
+    With --json: {"url", "api_key", "home", "pids", "docs", "logs", "metrics"}, once, when ready.
+    Exit code 5 if a stack is already up in this home, the port is taken, or it does not get ready.
 
     Examples:
 
@@ -135,6 +135,7 @@ def describe(stack: RunningStack) -> dict[str, Any]:
         "pids": stack.pids,
         "docs": f"{stack.config.url}/docs",
         "logs": str(stack.home.logs),
+        "metrics": stack.metrics,
     }
 
 

@@ -32,11 +32,15 @@ _ASK_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """What a caller needs to use a stack. `pids` has the supervisor's and every service's."""
+    """What a caller needs to use a stack.
+
+    `pids` has the supervisor's and every service's; `metrics` the URLs that Prometheus reads.
+    """
 
     home: Home
     config: ClientConfig
     pids: dict[str, int]
+    metrics: dict[str, str]
 
 
 def run_stack(
@@ -67,11 +71,13 @@ def run_stack(
                 return
             storage = Storage(environment["PANDO_STORAGE_URL"])
             config = ensure_key(plan.home, plan.url, store, storage, SystemClock())
-            supervisor.start(service_specs(plan, environment))
+            specs = service_specs(plan, environment)
+            supervisor.start(specs)
             if not _wait_until_ready(supervisor, plan, config, signals, began, ready_seconds, note):
                 return
             pids = {"supervisor": os.getpid(), **supervisor.pids}
-            when_ready(RunningStack(plan.home, config, pids))
+            metrics = {spec.name: spec.metrics_url for spec in specs if spec.metrics_url}
+            when_ready(RunningStack(plan.home, config, pids, metrics))
             supervisor.run(signals.requested)
             note("Stopping (Ctrl-C again: at once)")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pando_cli.errors import StackError, UsageError
 from pando_cli.home import Home
+from pando_cli.stack.ports import free_ports
 from pando_cli.stack.redis_server import RedisAddress, find_redis_server
 from pando_cli.stack.service_spec import ServiceSpec, Tier
 
@@ -29,8 +30,12 @@ class StackPlan:
     @property
     def url(self) -> str:
         """Where commands on this machine reach the API."""
+        return self.url_of(self.port)
+
+    def url_of(self, port: int) -> str:
+        """Where commands on this machine reach what listens on the stack's host."""
         host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{host}:{port}"
 
     @property
     def worker_ids(self) -> tuple[str, ...]:
@@ -55,16 +60,25 @@ def redis_spec(config: Path) -> ServiceSpec:
 
 def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[ServiceSpec]:
     """API, scheduler, the worker that prepares data, and one that trains for each device."""
+    ports = iter(free_ports(plan.host, 1 + len(plan.devices)))
+
+    def measured(name: str, script: str, tier: Tier, own: Mapping[str, str]) -> ServiceSpec:
+        """A service that serves its metrics on a port of its own."""
+        port = next(ports)
+        variables = {**environment, **own, "PANDO_METRICS_PORT": str(port)}
+        url = f"{plan.url_of(port)}/metrics"
+        return ServiceSpec(name, (_script(script),), tier, variables, url)
+
+    api, prepare = (_script("pando-api"),), (_script("pando-worker"), "--prepare")
     specs = [
-        ServiceSpec("api", (_script("pando-api"),), Tier.SERVICE, environment),
-        ServiceSpec("scheduler", (_script("pando-scheduler"),), Tier.SERVICE, environment),
-        ServiceSpec("prepare", (_script("pando-worker"), "--prepare"), Tier.WORKER, environment),
+        ServiceSpec("api", api, Tier.SERVICE, environment, f"{plan.url}/metrics"),
+        measured("scheduler", "pando-scheduler", Tier.SERVICE, {}),
+        ServiceSpec("prepare", prepare, Tier.WORKER, environment),
     ]
     for device in plan.devices:
         name = f"worker-{device.replace(':', '')}"
         own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device), **_threads(device)}
-        spec = ServiceSpec(name, (_script("pando-worker"),), Tier.WORKER, {**environment, **own})
-        specs.append(spec)
+        specs.append(measured(name, "pando-worker", Tier.WORKER, own))
     return specs
 
 

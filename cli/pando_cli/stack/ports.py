@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 
 import psutil
 
@@ -17,6 +18,17 @@ def free_port(host: str, preferred: int | None = None) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """That many different ports, all free now."""
+    with ExitStack() as probes:
+        found: list[int] = []
+        for _ in range(count):
+            probe = probes.enter_context(socket.socket())
+            probe.bind((host, 0))
+            found.append(probe.getsockname()[1])
+        return found
 
 
 def is_free(host: str, port: int) -> bool:

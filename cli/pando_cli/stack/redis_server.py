@@ -17,7 +17,7 @@ from pando_cli.stack.ports import free_port
 #: AOF: at most a second of writes is lost with the machine. noeviction: a full Redis refuses
 #: writes instead of forgetting jobs. The password stands here, not in the process list.
 _CONFIG = """\
-bind {host}
+bind {addresses}
 port {port}
 requirepass "{password}"
 dir "{folder}"
@@ -78,8 +78,13 @@ def configure(home: Home, host: str) -> tuple[Path, RedisAddress]:
     )
     write_private(kept, json.dumps(asdict(address)) + "\n")
     config = home.redis / "redis.conf"
+    # A particular address of this machine comes beside the loopback, which we use ourselves.
+    both = host not in ("0.0.0.0", address.host)
     text = _CONFIG.format(
-        host=host, port=address.port, password=address.password, folder=home.redis
+        addresses=f"{address.host} {host}" if both else host,
+        port=address.port,
+        password=address.password,
+        folder=home.redis,
     )
     write_private(config, text)
     return config, address

@@ -17,9 +17,13 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """`environment` is added to the supervisor's own. The log is `logs/<name>.log`."""
+    """`environment` is added to the supervisor's own. The log is `logs/<name>.log`.
+
+    `metrics_url` is where Prometheus finds the service, if it tells anything.
+    """
 
     name: str
     command: tuple[str, ...]
     tier: Tier
     environment: Mapping[str, str] = field(default_factory=dict)
+    metrics_url: str | None = None

@@ -39,6 +39,20 @@ def test_a_worker_for_every_gpu(tmp_path: Path) -> None:
     assert all(s.tier is Tier.WORKER for s in workers)
 
 
+def test_whoever_measures_has_a_port_of_its_own(tmp_path: Path) -> None:
+    specs = service_specs(plan(tmp_path, devices=("cuda:0", "cuda:1")), {})
+    urls = {spec.name: spec.metrics_url for spec in specs if spec.metrics_url}
+    assert urls.keys() == {"api", "scheduler", "worker-cuda0", "worker-cuda1"}
+    assert urls["api"] == "http://127.0.0.1:8000/metrics"
+    ports = {
+        s.name: s.environment["PANDO_METRICS_PORT"]
+        for s in specs
+        if s.name in urls.keys() - {"api"}
+    }
+    assert len(set(ports.values())) == 3
+    assert all(urls[name] == f"http://127.0.0.1:{port}/metrics" for name, port in ports.items())
+
+
 def test_the_script_is_that_of_our_own_environment(tmp_path: Path) -> None:
     names = {Path(spec.command[0]).name for spec in service_specs(plan(tmp_path), {})}
     assert names == {"pando-api", "pando-scheduler", "pando-worker"}

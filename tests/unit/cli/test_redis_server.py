@@ -32,6 +32,15 @@ def test_nothing_is_forgotten_and_nobody_gets_in(home: Home) -> None:
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("host", "addresses"), [("0.0.0.0", "0.0.0.0"), ("127.0.0.2", "127.0.0.1 127.0.0.2")]
+)
+def test_other_machines_are_let_in_beside_ourselves(home: Home, host: str, addresses: str) -> None:
+    config, address = configure(home, host)
+    assert settings(config)["bind"] == addresses
+    assert address.host == "127.0.0.1"
+
+
 def test_password_and_port_stay(home: Home) -> None:
     """Workers on other machines were told both."""
     _, before = configure(home, "127.0.0.1")
