@@ -50,7 +50,9 @@ class Settings(BaseSettings):
         default=None, description="budget; default: 90 % of it all"
     )
     cache_dir: Path = Path(".pando/cache")
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(
+        default=None, description="where scheduler and workers serve Prometheus, on `host`"
+    )
 
     @field_validator("models", mode="before")
     @classmethod

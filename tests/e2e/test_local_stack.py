@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from redis import Redis
@@ -96,6 +97,18 @@ def test_up_says_where_everything_is(stack: LocalStack) -> None:
     kept = json.loads((stack.home / "client.json").read_text())
     assert kept == {"url": stack.up["url"], "api_key": stack.up["api_key"]}
     assert (stack.home / "client.json").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("service", "series"),
+    [
+        ("api", "pando_api_request_duration_seconds"),
+        ("scheduler", "pando_round_plan_seconds"),
+        ("worker-cpu", "pando_round_gap_seconds"),
+    ],
+)
+def test_up_says_where_the_metrics_are(stack: LocalStack, service: str, series: str) -> None:
+    assert series in httpx.get(stack.up["metrics"][service]).text
 
 
 def test_the_home_is_taken(stack: LocalStack) -> None:

@@ -63,7 +63,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     loop = SchedulerLoop(store, storage, make_messenger(settings), clock, rules, predict, metrics)
     server = None
     if settings.metrics_port is not None:
-        server, _ = start_http_server(settings.metrics_port, registry=metrics.registry)
+        server, _ = start_http_server(
+            settings.metrics_port, addr=settings.host, registry=metrics.registry
+        )
     try:
         recover_if_lost(store, storage, clock, stop)
         log.info("scheduling for base models: %s", ", ".join(sorted(settings.models)) or "none")
