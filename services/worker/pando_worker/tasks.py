@@ -6,6 +6,8 @@ is imported in the child, by `start_training` and the tasks themselves.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from functools import cache
 from multiprocessing import Event
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pando_worker.host import Host
     from pando_worker.prepare import PrepareContext
 
+log = logging.getLogger(__name__)
+
 
 def training_app(settings: Settings, worker_id: str) -> Celery:
     """The app of a worker that trains: rounds and samples, one at a time, in one child process."""
@@ -35,7 +39,12 @@ def training_app(settings: Settings, worker_id: str) -> Celery:
     hosts: list[Host] = []
 
     def start(**_: object) -> None:
-        hosts.append(_open_training_host(settings, worker_id, stopping.is_set))
+        try:
+            hosts.append(_open_training_host(settings, worker_id, stopping.is_set))
+        except Exception:
+            # Celery would log it and keep a child that can do nothing; a new one may do better.
+            log.exception("this process cannot train; another takes its place")
+            os._exit(1)
 
     def yield_soon(**_: object) -> None:
         stopping.set()
@@ -84,9 +93,17 @@ def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr=settings.host)
     if len(models) == 1:
-        host.use_base(next(iter(models)))
+        _load_early(host, next(iter(models)))
     host.keeper.start()
     return host
+
+
+def _load_early(host: Host, base: str) -> None:
+    """Spare the first job the wait; if it fails, that job tries again and tells its user why."""
+    try:
+        host.use_base(base)
+    except Exception:
+        log.exception("base model %s cannot be loaded", base)
 
 
 def prepare_app(settings: Settings) -> Celery:
