@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 from engine_jobs import losses, make_job, neighbours, relative, steps_of
 
 import peft_reference
-from pando_shared.adapters import LoraConfig, MeftConfig
+from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_worker.engine.base_model import load_base
+from pando_worker.engine.data import ListSequences
 from pando_worker.engine.engine import Engine
+from pando_worker.tokenizer import load_tokenizer
 from tiny_models import CONFIGS, random_sequences
 
 STEPS = 50
+TEST_DATA = Path(os.environ.get("PANDO_TEST_DATA", "../shared/data"))
 SUBJECTS = {
     "rank8": (LoraConfig(rank=8), {"batch_size": 4, "seed": 1}),
     "rslora": (LoraConfig(rank=5, use_rslora=True, alpha=4), {"batch_size": 3, "seed": 2}),
@@ -75,3 +83,29 @@ def test_every_family_equals_peft(model_folder, family):
     model = peft_reference.peft_model(folder, adapter, resident.adapter)
     engine.join(make_job("n", MeftConfig(num_keys=32, top_k=4), random_sequences(7, 8)))
     assert_equals_peft(resident, steps_of(engine, ["j"])["j"], model, 10)
+
+
+def gsm8k(folder: Path, count: int) -> ListSequences:
+    """The first problems of GSM8K's test set, at most 256 tokens; the answer is the target."""
+    tokenizer = load_tokenizer(folder)
+    lines = (TEST_DATA / "instructions" / "gsm8k_test.jsonl").read_text().splitlines()[:count]
+    items = []
+    for row in map(json.loads, lines):
+        prompt = tokenizer.encode(row["question"])
+        tokens = (prompt + tokenizer.encode(row["answer"], add_special_tokens=False))[:256]
+        targets = np.arange(len(tokens)) >= min(len(prompt), len(tokens) - 1)
+        items.append((np.array(tokens), targets))
+    return ListSequences(tuple(items))
+
+
+@pytest.mark.parametrize("token_budget", [700, 4096])
+def test_a_trained_model_on_real_text_equals_peft(token_budget):
+    folder = TEST_DATA / "models" / "stories260k"
+    if not folder.exists():
+        pytest.skip(f"no test data at {TEST_DATA}: set PANDO_TEST_DATA")
+    engine = Engine(load_base(str(folder)), token_budget)
+    adapter = LoraConfig(rank=8)
+    resident = engine.join(make_job("j", adapter, gsm8k(folder, 12), batch_size=4, max_steps=6))
+    model = peft_reference.peft_model(str(folder), adapter, resident.adapter)
+    engine.join(make_job("n", PacaConfig(rank=4), random_sequences(7, 8)))
+    assert_equals_peft(resident, steps_of(engine, ["j"])["j"], model, 6)

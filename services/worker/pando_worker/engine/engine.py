@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from pando_shared.errors import InvalidRequest, TrainingFailed
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
@@ -195,9 +193,3 @@ class Engine:
             resident.best_valid_loss = mean
         resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
-
-
-def on_cpu(threads: int | None = None) -> None:
-    """Settle torch's threads once, before any work: results on a CPU depend on their number."""
-    if threads is not None:
-        torch.set_num_threads(threads)
