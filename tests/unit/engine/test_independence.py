@@ -9,7 +9,7 @@ from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
 from tiny_models import random_sequences
 
-STEPS = 10
+STEPS = 8
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def assert_same(engine, reports, expected):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("token_budget", [1, 50, 300])
+@pytest.mark.parametrize("token_budget", [1, 80, 300])
 def test_neither_neighbours_nor_the_budget_matter(base, alone, method, token_budget):
     engine = Engine(base, token_budget)
     company = neighbours()

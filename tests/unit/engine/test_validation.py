@@ -58,11 +58,9 @@ def test_a_validation_between_microbatches_changes_nothing(base):
         engine = Engine(base, 60)
         data = random_sequences(1, 8)
         engine.join(make_job("j", METHODS["lora-dropout"], data, data, batch_size=8, max_steps=4))
-        for _ in range(100):
-            engine.step()
+        while engine.step() or not engine.jobs["j"].finished:
             if interrupted:
                 engine.validate("j")
-        assert engine.jobs["j"].step == 4
         values.append(engine.jobs["j"].adapter.vector.value)
     assert values[0].equal(values[1])
 
