@@ -197,7 +197,12 @@ SIDES: dict[str, Callable[[str, int, int, int], Measured]] = {"pando": run_pando
 
 def in_own_process(side: str, setting: str, jobs: int, steps: int, budget: int, threads: int):
     """Run one side alone in a fresh process, so that peaks and caches are its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        # Waiting threads sleep: where a core is shared, spinning ones make any figure noise.
+        "OMP_WAIT_POLICY": "passive",
+    }
     command = [sys.executable, __file__, "--side", side, "--only", setting]
     command += ["--jobs", str(jobs), "--steps", str(steps), "--token-budget", str(budget)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
