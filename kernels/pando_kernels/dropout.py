@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,11 @@ class SequenceDropout:
     """
 
     sequences: tuple[tuple[int, torch.Generator], ...]
+
+    def thinned(self, rows: Sequence[int]) -> SequenceDropout:
+        """The same generators for a layer that sees only some rows of each sequence."""
+        generators = (generator for _, generator in self.sequences)
+        return SequenceDropout(tuple(zip(rows, generators, strict=True)))
 
     def keep(self, x: Tensor, probability: float) -> Tensor:
         """A bool mask of the shape of x [t, in]: True, with this probability, where x is kept."""

@@ -45,15 +45,27 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class NeededRows:
+    """The rows whose final hidden state anyone reads: indices int64 [n], ascending.
+
+    `plan` is the layout of those rows alone.
+    """
+
+    rows: Tensor
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The layout of one microbatch: segments of jobs, and sequences inside them.
 
-    `lengths` are the sequences' lengths in order; they sum to the number of tokens. `anchor` makes
-    autograd record layers whose input needs no gradient.
+    `lengths` are the sequences' lengths in order; they sum to the number of tokens. `needed` None
+    means all rows. `anchor` makes autograd record layers whose input needs no gradient.
     """
 
     segments: tuple[Segment, ...]
     lengths: tuple[int, ...]
+    needed: NeededRows | None = None
     anchor: Tensor = field(default_factory=lambda: torch.zeros(0, requires_grad=True))
 
     def parts(self, module: str) -> list[tuple[Segment, Any]]:

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from pando_kernels.frozen_head import FrozenHead
 from pando_kernels.fused_linear import AdaptedLinear
 from pando_kernels.meft import attach_meft
-from pando_kernels.plan import Plan, planned
+from pando_kernels.needed_rows import skip_unneeded_rows
+from pando_kernels.plan import NeededRows, Plan, planned
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.attention import IMPLEMENTATION, register_attention
 
@@ -125,6 +126,10 @@ def open_base(model: PreTrainedModel, path: str, device: str = "cpu") -> BaseMod
         elif _FEED_FORWARD.match(name.rpartition(".")[2]):
             attach_meft(name, module)
             feed_forwards.append(name)
+    if feed_forwards and _block(feed_forwards[-1]) == max(map(_block, linears), default=-1):
+        last = model.get_submodule(feed_forwards[-1])
+        if _only_linears(last):
+            skip_unneeded_rows(last)
     text = model.config.get_text_config()
     base = BaseModel(
         path=path,
@@ -144,6 +149,18 @@ def open_base(model: PreTrainedModel, path: str, device: str = "cpu") -> BaseMod
     return base
 
 
+def _block(name: str) -> int:
+    """The number of the decoder block that a module is in: the first in its name."""
+    found = re.search(r"\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def _only_linears(module: nn.Module) -> bool:
+    """Whether all of a module's weights are linears': a plain network, not a mixture of experts."""
+    owners = [part for part in module.modules() if any(True for _ in part.parameters(False))]
+    return all(isinstance(part, AdaptedLinear) for part in owners)
+
+
 @torch.no_grad()
 def _check_packing(base: BaseModel) -> None:
     """Two sequences packed must give the logits that the model's own attention gives each alone."""
@@ -151,12 +168,14 @@ def _check_packing(base: BaseModel) -> None:
     lengths = (5, 3)
     ids = torch.arange(sum(lengths), device=base.device) * 7919 % vocabulary
     positions = torch.cat([torch.arange(n, device=base.device) for n in lengths])
-    hidden = base.hidden_states(ids, positions, Plan((), lengths))
-    ours = base.head.logits(hidden)
+    needed = torch.tensor([1, 2, 4, 6], device=base.device)
+    plan = Plan((), lengths, NeededRows(needed, Plan((), (3, 1))))
+    ours = base.head.logits(base.hidden_states(ids, positions, plan)[needed])
     base.model.set_attn_implementation("eager")
     theirs = torch.cat(
         [base.model(input_ids=part[None]).logits[0].float() for part in ids.split(lengths)]
     )
+    theirs = theirs[needed]
     base.model.set_attn_implementation(IMPLEMENTATION)
     tolerance = 1e-3 if base.dtype == torch.float32 else 0.1
     error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))

@@ -10,8 +10,9 @@ from pando_shared.errors import InvalidRequest, TrainingFailed
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.job import ResidentJob, TrainingJob
-from pando_worker.engine.microbatch import Share, run_microbatch
+from pando_worker.engine.microbatch import run_microbatch
 from pando_worker.engine.optimizer import finish_step
+from pando_worker.engine.packed_batch import Share
 from pando_worker.engine.packing import Pending, pack, settle
 
 
