@@ -2,7 +2,8 @@
 #
 # PYTHON=python3.12   the interpreter that .venv is made with (3.11 or newer)
 # TORCH=cuda          leave constraints.txt out, so that pip takes the newest CUDA build of torch;
-#                     .venv remembers it, TORCH=pinned goes back
+#                     .venv remembers it, TORCH=pinned goes back; images take it too
+# PYTHON_IMAGE=…, PIP_INDEX_URL=…, PIP_EXTRA_INDEX_URL=…   what images are built from
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
 	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit bench clean
+.PHONY: help setup demo test lint format unit bench images clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -53,6 +54,13 @@ format: setup ## Format, and mend what can be mended
 
 bench: setup ## Compare with training one job after another; ARGS="--json FILE"
 	$(BIN)/python benchmarks/train_throughput.py $(ARGS)
+
+images: ## Build the images pando-api, pando-scheduler and pando-worker; needs Docker
+	for service in api scheduler worker; do \
+		docker build --file deploy/docker/$$service.Dockerfile --tag pando-$$service \
+			--build-arg PYTHON_IMAGE --build-arg TORCH=$(TORCH) \
+			--build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL . || exit 1; \
+	done
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,42 @@
+# pando-worker: trains adapters; with the command `pando-worker --prepare` it prepares data.
+# Built from the repository's root by `make images`.
+ARG PYTHON_IMAGE=python:3.11-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+# pinned: what constraints.txt says; cuda: the newest CUDA build, whatever it says.
+ARG TORCH=pinned
+RUN python -m venv /opt/pando
+WORKDIR /src
+COPY constraints.txt ./
+RUN if [ "$TORCH" = cuda ]; then : > constraints.txt; fi
+# A layer of its own: it is the large one, and changes least.
+RUN /opt/pando/bin/pip install --no-cache-dir -c constraints.txt torch transformers
+COPY shared shared
+COPY kernels kernels
+COPY services/worker services/worker
+RUN /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
+    ./shared ./kernels ./services/worker
+
+FROM ${PYTHON_IMAGE}
+# A volume is mounted on the home; a new one takes over its owner.
+RUN useradd --uid 10001 --home-dir /var/lib/pando pando \
+    && install --directory --owner=pando /var/lib/pando /var/cache/pando
+COPY --from=build /opt/pando /opt/pando
+# Threads that wait must not spin: beside anyone else on the cores, a step takes many times as long.
+ENV PATH=/opt/pando/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    OMP_WAIT_POLICY=passive \
+    HF_HOME=/var/lib/pando/huggingface \
+    PANDO_STORAGE_URL=file:///var/lib/pando/storage \
+    PANDO_CACHE_DIR=/var/cache/pando \
+    PANDO_HOST=0.0.0.0 \
+    PANDO_METRICS_PORT=9100
+USER 10001
+WORKDIR /var/lib/pando
+EXPOSE 9100
+# Celery's parent process answers, also while its child trains.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
+    CMD celery --broker "$PANDO_REDIS_URL" inspect ping --timeout 5 | grep -q "@$(hostname):"
+CMD ["pando-worker"]
