@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 
+import pytest
 from factories import make_job, make_worker
 
 from pando_shared.clock import FakeClock
@@ -109,6 +110,13 @@ def test_a_wake_ends_a_wait(store: Store) -> None:
     timer.start()
     assert seconds_waited(store, 5.0) < 2.0
     timer.join()
+
+
+@pytest.mark.parametrize("longest", [1e-6, 0.0005, 0.001, 0.0015])
+def test_the_shortest_wait_is_no_long_one(store: Store, longest: float) -> None:
+    store.wake()
+    seconds_waited(store, 1.0)
+    assert seconds_waited(store, longest) < 1.0
 
 
 def test_what_the_scheduler_must_see_wakes_it(store: Store) -> None:

@@ -10,8 +10,8 @@ from redis.client import Pipeline
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import LONGEST_BLOCK_SECONDS
 
-#: BLPOP of Redis 6 counts anything shorter as zero, which means for ever.
-SHORTEST_BLOCK_SECONDS = 0.001
+#: BLPOP of Redis 6 rounds one millisecond, and what is shorter, down to zero: for ever.
+SHORTEST_BLOCK_SECONDS = 0.01
 
 
 def wake(pipe: Pipeline) -> None:
