@@ -6,12 +6,27 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from local_stack import LocalStack
 from stack_access import Stack
+from stack_jobs import StackJobs
 
 PANDO = (sys.executable, "-m", "pando_cli")
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "models" / "tiny-base"
+#: Faults are noticed, and progress is kept, within seconds; and no test's kills use up a job's
+#: attempts. Small enough that some jobs can never fit.
+QUICK = {
+    "PANDO_ROUND_SECONDS": "6",
+    "PANDO_CHECKPOINT_SECONDS": "1",
+    "PANDO_LEASE_SECONDS": "3",
+    "PANDO_HEARTBEAT_SECONDS": "0.5",
+    "PANDO_MAX_ATTEMPTS": "20",
+    "PANDO_MEMORY_BYTES": str(4 << 30),
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +47,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(found["url"], found["api_key"], models[0]["id"])
     finally:
         subprocess.run([*PANDO, "down", "--home", home], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A stack to break things on. Its two bases are the same but for the name, so that one
+    worker cannot train on both at once."""
+    models = {"tiny": TINY, "twin": TINY}
+    with LocalStack(tmp_path_factory.mktemp("quick") / "home", models, QUICK).running() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def jobs(quick: LocalStack) -> StackJobs:
+    return StackJobs(quick, ROOT / "examples" / "demo" / "pirate.jsonl")

@@ -5,87 +5,24 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
-from redis import Redis
+from local_stack import LocalStack, eventually, gone
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-PANDO = Path(sys.executable).parent / "pando"
 DATA = ROOT / "examples" / "demo" / "pirate.jsonl"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass
-class LocalStack:
-    """A home, and commands that know of nothing else. `up` is what `pando up` said last."""
-
-    home: Path
-    up: Mapping[str, Any]
-
-    def pando(self, *arguments: str, **environment: str) -> Done:
-        names = ("PANDO_URL", "PANDO_API_KEY", "PANDO_REDIS_URL", "PANDO_STORAGE_URL")
-        clean = {name: value for name, value in os.environ.items() if name not in names}
-        done = subprocess.run(
-            [PANDO, *arguments],
-            env={**clean, "PANDO_HOME": str(self.home), "OMP_NUM_THREADS": "1", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def start(self) -> None:
-        done = self.pando("up", "--detach", "--json", "--port", "0", "--device", "cpu")
-        assert done.code == 0, done.out + done.err
-        self.up = done.json
-
-    def processes(self) -> list[psutil.Process]:
-        """The supervisor and all below it."""
-        supervisor = psutil.Process(self.up["pids"]["supervisor"])
-        return [supervisor, *supervisor.children(recursive=True)]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    made = LocalStack(tmp_path_factory.mktemp("pando") / "home", {})
-    made.start()
-    yield made
-    made.pando("down")
-
-
-def eventually(condition: Callable[[], object], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    with LocalStack(tmp_path_factory.mktemp("pando") / "home").running() as made:
+        yield made
 
 
 def test_up_says_where_everything_is(stack: LocalStack) -> None:
@@ -202,9 +139,7 @@ def test_cancel(stack: LocalStack) -> None:
 def test_recover_after_redis_has_lost_everything(stack: LocalStack) -> None:
     jobs = {job["id"] for job in stack.pando("list", "--json").json["data"]}
     job_id = running_job(stack)
-    environment = json.loads((stack.home / "stack.json").read_text())["environment"]
-    with Redis.from_url(environment["PANDO_REDIS_URL"]) as redis:
-        redis.flushall()
+    stack.lose_redis()
     report = stack.pando("recover", "--json").json
     assert report["jobs"] == len(jobs) + 1
     assert stack.pando("watch", job_id).code == 0
