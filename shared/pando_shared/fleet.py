@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from pando_shared.adapters import AdapterConfig
+from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.catalogue import BaseModel
-from pando_shared.memory import predict_peak_bytes
+from pando_shared.memory import (
+    activation_bytes_per_token,
+    predict_peak_bytes,
+    resident_bytes,
+)
 from pando_shared.settings import Settings
 from pando_shared.store import Store
 from pando_shared.workers import Worker
@@ -27,13 +32,14 @@ def offering(workers: Sequence[Worker], model: str) -> list[Worker]:
 
 
 def assumed_worker(settings: Settings) -> Worker:
-    """What a worker of these settings would say of itself, for predictions while none is alive."""
+    """What a worker of these settings, and of any size, would say of itself: for predictions while
+    none is alive."""
     device = settings.device or "cpu"
     return Worker(
         id="assumed",
         incarnation="",
         device=device,
-        budget_bytes=0,
+        budget_bytes=sys.maxsize,
         heartbeat_at=0.0,
         token_budget=settings.token_budget or default_token_budget(device),
         weight_bytes=weight_bytes(settings.dtype, device),
@@ -58,10 +64,36 @@ def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker
     return max(able, key=lambda worker: worker.budget_bytes, default=assumed_worker(settings))
 
 
-def predict_on(worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig]) -> int:
+#: Of the memory that a base leaves free, the share that activations may take.
+_ACTIVATION_SHARE = 0.5
+_SMALLEST_TOKEN_BUDGET = 256
+
+
+def token_budget_on(worker: Worker, base: BaseModel) -> int:
+    """Tokens of a microbatch of `worker` on `base`: its own limit, or what its memory allows.
+
+    Half of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
+    base fits a 24 GB card with small microbatches and fills an 80 GB one with large ones.
+    """
+    free = worker.budget_bytes - _resident(worker, base)
+    per_token = activation_bytes_per_token(base, LoraConfig(), worker.weight_bytes)
+    affordable = int(_ACTIVATION_SHARE * free / per_token) if free > 0 else 0
+    return min(worker.token_budget, max(_SMALLEST_TOKEN_BUDGET, affordable))
+
+
+def predict_on(
+    worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
+) -> int:
     """Peak bytes of `worker` training these adapters on `base` together.
 
-    Where the worker has the base in memory already, its measured bytes stand in for predicted ones.
+    A sequence of `longest` tokens is never split, even where it exceeds the token budget.
     """
-    resident = worker.resident_bytes if worker.base_model == base.name else 0
-    return predict_peak_bytes(base, adapters, worker.token_budget, worker.weight_bytes, resident)
+    tokens = max(token_budget_on(worker, base), longest)
+    return predict_peak_bytes(base, adapters, tokens, worker.weight_bytes, _resident(worker, base))
+
+
+def _resident(worker: Worker, base: BaseModel) -> int:
+    """What the base takes on the worker: measured where it is in memory, predicted elsewhere."""
+    if worker.base_model == base.name and worker.resident_bytes:
+        return worker.resident_bytes
+    return resident_bytes(base, worker.weight_bytes)

@@ -113,19 +113,23 @@ def activation_bytes_per_token(base: BaseShape, adapter: AdapterConfig, element_
     return base.layers * (kept * element_bytes + 4 * extra_fp32)
 
 
+def resident_bytes(base: BaseShape, weight_dtype_bytes: int) -> int:
+    """Bytes of a worker that has loaded this base and trains nothing."""
+    return RUNTIME_BYTES + base.parameters * weight_dtype_bytes
+
+
 def predict_peak_bytes(
     base: BaseShape,
     adapters: Sequence[AdapterConfig],
     token_budget: int,
     weight_dtype_bytes: int,
-    resident_bytes: int = 0,
+    resident: int,
 ) -> int:
     """Peak bytes of a worker that trains these adapters together.
 
-    `resident_bytes` is what a worker with this base loaded was measured to hold; 0: not known yet.
-    The activations are those of a full microbatch, all of it from the hungriest adapter.
+    `resident` is what it holds with the base loaded, predicted or measured. The activations are
+    those of a full microbatch, all of it from the hungriest adapter.
     """
-    resident = resident_bytes or RUNTIME_BYTES + base.parameters * weight_dtype_bytes
     trained = sum(adapter_bytes(base, adapter) for adapter in adapters)
     per_token = max(
         (activation_bytes_per_token(base, a, weight_dtype_bytes) for a in adapters), default=0

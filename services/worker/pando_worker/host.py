@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from pando_shared.catalogue import read_base_model
 from pando_shared.clock import Clock
 from pando_shared.errors import InvalidRequest
-from pando_shared.fleet import default_token_budget, weight_bytes
+from pando_shared.fleet import default_token_budget, token_budget_on, weight_bytes
 from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -108,10 +109,11 @@ class Host:
         release_cached(self.device)
         log.info("loading base model %s from %s", name, self.models[name])
         disable_progress_bar()  # a service's log is no place for one
+        shape = read_base_model(name, Path(self.models[name]))
         base = load_base(self.models[name], self.device, self.dtype)
         release_cached(self.device)
-        self.engine = Engine(base, self.worker.token_budget)
         self.worker = replace(self.worker, base_model=name, resident_bytes=used_bytes(self.device))
+        self.engine = Engine(base, token_budget_on(self.worker, shape))
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
         log.info("base model %s is ready", name)
         return self.engine

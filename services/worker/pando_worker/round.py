@@ -158,7 +158,7 @@ def _survive_out_of_memory(host: Host, engine: Engine) -> None:
             f"{predicted} bytes, measured {peak}; lower rank, num_keys or max_seq_length"
         )
         residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
-    engine.token_budget = host.worker.token_budget
+    engine.token_budget = engine.full_token_budget
 
 
 def _validation_stride(resident: ResidentJob) -> int:

@@ -19,7 +19,7 @@ from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.errors import InvalidTrainingFile
 from pando_shared.jobs import JobState
-from pando_shared.memory import predict_peak_bytes
+from pando_shared.memory import predict_peak_bytes, resident_bytes
 from pando_shared.storage import Storage
 from pando_shared.store.stub import StubStore
 
@@ -84,7 +84,9 @@ def test_an_estimate_adds_up_and_creates_nothing(
     assert found["earliest_start"] == int(clock.now())
     adapter = create_job(client, **body, adapter={"rank": 4})
     kept = store.get_job(adapter["id"]).spec.adapter
-    assert found["predicted_peak_bytes"] == predict_peak_bytes(base, [kept], 512, 4)
+    assert found["predicted_peak_bytes"] == predict_peak_bytes(
+        base, [kept], 512, 4, resident_bytes(base, 4)
+    )
     assert storage.names("jobs") == [adapter["id"]]
 
 

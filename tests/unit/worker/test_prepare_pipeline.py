@@ -16,7 +16,7 @@ from pando_shared.clock import FakeClock
 from pando_shared.codec import decode
 from pando_shared.errors import NotFound
 from pando_shared.jobs import Job, JobSpec, JobState
-from pando_shared.memory import predict_peak_bytes
+from pando_shared.memory import predict_peak_bytes, resident_bytes
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
@@ -112,7 +112,9 @@ def test_good_data_queues_the_job(
     assert job.training is not None
     assert (job.training.batch_size, job.training.n_epochs) == (1, 10)
     assert job.progress.total_steps == 30
-    assert job.predicted_peak_bytes == predict_peak_bytes(BASE, [LoraConfig(rank=4)], 256, 4)
+    assert job.predicted_peak_bytes == predict_peak_bytes(
+        BASE, [LoraConfig(rank=4)], 256, 4, resident_bytes(BASE, 4)
+    )
     assert decode(Job, context.storage.read(layout.job_record("ftjob-1"))) == job
     assert messages(context, "warn") == []
     assert "Training file: 3 text examples, 9 tokens (6 to learn)" in messages(context, "info")[0]

@@ -55,6 +55,8 @@ class Engine:
     def __init__(self, base: BaseModel, token_budget: int):
         """`token_budget`: tokens of a microbatch, at most (a longer sequence travels alone)."""
         self.base = base
+        self.full_token_budget = token_budget
+        #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
         self._jobs: dict[str, ResidentJob] = {}
 

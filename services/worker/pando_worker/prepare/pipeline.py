@@ -95,9 +95,7 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
     now = context.clock.now()
     workers = live_workers(context.store, context.settings, now)
     worker = largest(workers, spec.model, context.settings)
-    # A sequence is never split, so the longest one may exceed the budget of a microbatch.
-    worker = replace(worker, token_budget=max(worker.token_budget, train.summary.longest))
-    peak = predict_on(worker, base, [spec.adapter])
+    peak = predict_on(worker, base, [spec.adapter], train.summary.longest)
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:
