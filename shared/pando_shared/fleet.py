@@ -65,14 +65,14 @@ def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker
 
 
 #: Of the memory that a base leaves free, the share that activations may take.
-_ACTIVATION_SHARE = 0.5
+_ACTIVATION_SHARE = 0.35
 _SMALLEST_TOKEN_BUDGET = 256
 
 
 def token_budget_on(worker: Worker, base: BaseModel) -> int:
     """Tokens of a microbatch of `worker` on `base`: its own limit, or what its memory allows.
 
-    Half of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
+    A third of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
     base fits a 24 GB card with small microbatches and fills an 80 GB one with large ones.
     """
     free = worker.budget_bytes - _resident(worker, base)
