@@ -17,8 +17,8 @@ from stack_jobs import StackJobs
 PANDO = (sys.executable, "-m", "pando_cli")
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "models" / "tiny-base"
-#: Faults are noticed, and progress is kept, within seconds; and no test's kills use up a job's
-#: attempts. Small enough that some jobs can never fit.
+#: Faults are noticed, and progress is kept, within seconds; no test's kills use up a job's
+#: attempts; and it is small enough that some files and jobs are too large.
 QUICK = {
     "PANDO_ROUND_SECONDS": "6",
     "PANDO_CHECKPOINT_SECONDS": "1",
@@ -26,6 +26,7 @@ QUICK = {
     "PANDO_HEARTBEAT_SECONDS": "0.5",
     "PANDO_MAX_ATTEMPTS": "20",
     "PANDO_MEMORY_BYTES": str(4 << 30),
+    "PANDO_MAX_UPLOAD_BYTES": str(4 << 20),
 }
 
 
