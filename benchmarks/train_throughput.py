@@ -98,12 +98,12 @@ def run_pando(setting: str, jobs: int, steps: int, token_budget: int) -> Measure
     from pando_shared.training import TrainingConfig, resolve
     from pando_worker.engine.base_model import open_base
     from pando_worker.engine.data import ListSequences
-    from pando_worker.engine.device import peak_bytes
+    from pando_worker.engine.device import choose_lanes, peak_bytes
     from pando_worker.engine.engine import Engine, StepReport
     from pando_worker.engine.job import TrainingJob
 
     model = make_model(setting)
-    engine = Engine(open_base(model, setting), token_budget)
+    engine = Engine(open_base(model, setting), token_budget, choose_lanes("cpu"))
     real = 0
 
     def join(name: str, count: int, first: int, length: int) -> None:

@@ -23,6 +23,7 @@ from pando_worker.engine.base_model import load_base
 from pando_worker.engine.device import (
     choose_device,
     choose_dtype,
+    choose_lanes,
     memory_bytes,
     release_cached,
     used_bytes,
@@ -69,7 +70,7 @@ class Host:
     keeper: LeaseKeeper = field(init=False)
     engine: Engine | None = None
     tenancies: dict[str, Tenancy] = field(default_factory=dict)
-    #: When the last round ended with adapters in memory; None: nothing was left waiting.
+    #: When training last ended with adapters in memory; None: nothing was left waiting.
     waiting_since: float | None = None
 
     def __post_init__(self) -> None:
@@ -113,7 +114,9 @@ class Host:
         base = load_base(self.models[name], self.device, self.dtype)
         release_cached(self.device)
         self.worker = replace(self.worker, base_model=name, resident_bytes=used_bytes(self.device))
-        self.engine = Engine(base, token_budget_on(self.worker, shape))
+        self.engine = Engine(
+            base, token_budget_on(self.worker, shape), lanes=choose_lanes(self.device)
+        )
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
         log.info("base model %s is ready", name)
         return self.engine

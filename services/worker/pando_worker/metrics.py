@@ -32,7 +32,7 @@ class WorkerMetrics:
         )
         self.round_gap = Histogram(
             "pando_round_gap_seconds",
-            "Time between rounds while adapters waited in memory",
+            "Time from one round's last step to the next one's first, with adapters in memory",
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=registry,
         )

@@ -33,11 +33,6 @@ def run_round(host: Host, round_id: str) -> None:
     if planned is None:
         log.info("round %s is not to be run here now", round_id)
         return
-    if host.waiting_since is not None:
-        gap = began - host.waiting_since
-        host.metrics.round_gap.observe(gap)
-        host.worker = replace(host.worker, round_gap_seconds=gap)
-        host.waiting_since = None
     try:
         kept_out = residency.seat(host, planned)
         if host.engine is not None and host.engine.jobs:
@@ -50,13 +45,19 @@ def run_round(host: Host, round_id: str) -> None:
         ended = host.clock.now()
         host.metrics.round_seconds.inc(ended - began)
         host.metrics.active_adapters.set(len(host.tenancies))
-        host.waiting_since = ended if host.tenancies else None
+        if not host.tenancies:
+            host.waiting_since = None
         host.store.end_round(round_id)
 
 
 def _train(host: Host, engine: Engine, planned: Round) -> None:
     reset_peak(host.device)
     began = host.clock.now()
+    if host.waiting_since is not None:
+        gap = began - host.waiting_since
+        host.metrics.round_gap.observe(gap)
+        host.worker = replace(host.worker, round_gap_seconds=gap)
+        host.waiting_since = None
     for tenancy in host.tenancies.values():
         tenancy.log.started(began)
     trained = 0
@@ -69,7 +70,8 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
         if spent >= planned.seconds or (spent >= _SHORTEST_SECONDS and host.should_yield()):
             break
     _heed(host, engine)
-    elapsed = host.clock.now() - began
+    host.waiting_since = host.clock.now()
+    elapsed = host.waiting_since - began
     peak = peak_bytes(host.device)
     rate = trained / elapsed if elapsed > 0 else 0.0
     host.worker = replace(host.worker, peak_bytes=peak, tokens_per_second=rate)

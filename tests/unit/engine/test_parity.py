@@ -42,12 +42,16 @@ def assert_equals_peft(resident, reports, model, steps):
         assert relative(ours, reference) <= 1e-4, name
 
 
-@pytest.mark.parametrize("token_budget", [96, 4096], ids=["accumulated", "one-microbatch"])
-def test_four_loras_beside_four_others_equal_peft(model_folder, token_budget):
+@pytest.mark.parametrize(
+    ("token_budget", "lanes"),
+    [(96, 1), (4096, 1), (300, 3)],
+    ids=["accumulated", "one-microbatch", "side-by-side"],
+)
+def test_four_loras_beside_four_others_equal_peft(model_folder, token_budget, lanes):
     folder = model_folder("llama")
     base = load_base(folder)
     before = base.digest()
-    engine = Engine(base, token_budget)
+    engine = Engine(base, token_budget, lanes)
     models = {}
     for i, (name, (adapter, training)) in enumerate(SUBJECTS.items()):
         job = make_job(name, adapter, random_sequences(i, 11), max_steps=STEPS, **training)

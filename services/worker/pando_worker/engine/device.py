@@ -33,6 +33,11 @@ def choose_dtype(wanted: str | None, device: str) -> torch.dtype:
     return known[name]
 
 
+def choose_lanes(device: str) -> int:
+    """Microbatches to run side by side: one a core on a CPU, one on a GPU."""
+    return torch.get_num_threads() if device == "cpu" else 1
+
+
 def memory_bytes(device: str) -> int:
     """All memory of the device."""
     if device == "cpu":

@@ -10,6 +10,7 @@ from pando_shared.errors import InvalidRequest, TrainingFailed
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.job import ResidentJob, TrainingJob
+from pando_worker.engine.lanes import Lanes
 from pando_worker.engine.microbatch import run_microbatch
 from pando_worker.engine.optimizer import finish_step
 from pando_worker.engine.packed_batch import Share
@@ -52,9 +53,14 @@ class Validation:
 class Engine:
     """Holds a base and the resident jobs' adapters. Not thread-safe: one thread steps it."""
 
-    def __init__(self, base: BaseModel, token_budget: int):
-        """`token_budget`: tokens of a microbatch, at most (a longer sequence travels alone)."""
+    def __init__(self, base: BaseModel, token_budget: int, lanes: int = 1):
+        """`token_budget`: tokens in work at once, at most (a longer sequence travels alone).
+
+        `lanes`: microbatches that run side by side where there are as many jobs; for a CPU with
+        as many cores.
+        """
         self.base = base
+        self._lanes = Lanes(lanes)
         self.full_token_budget = token_budget
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
@@ -86,34 +92,15 @@ class Engine:
         return resident
 
     def step(self) -> list[StepReport | JobFailed]:
-        """One microbatch of unfinished jobs' sequences, and the optimizer steps it completes."""
+        """Microbatches of unfinished jobs' sequences, and the optimizer steps they complete."""
         active = [job for job in self._jobs.values() if not job.finished]
-        taken = pack(
-            [
-                Pending(
-                    job.job.id,
-                    tuple(len(tokens) for tokens, _ in job.current_batch().pending),
-                    job.served_tokens,
-                )
-                for job in active
-            ],
-            self.token_budget,
-        )
-        turns = [(self._jobs[job_id], count) for job_id, count in taken.items()]
-        if not turns:
+        batches = self._take(active)
+        if not batches:
             return []
-        shares = []
-        for resident, count in turns:
-            batch = resident.current_batch()
-            shares.append(
-                Share(
-                    adapter=resident.adapter,
-                    sequences=batch.pending[:count],
-                    target_weight=1.0 / max(1, batch.targets),
-                    dropout=resident.dropout(count),
-                )
-            )
-        results = run_microbatch(self.base, shares, train=True)
+        shares = [[_share(resident, count) for resident, count in batch] for batch in batches]
+        found = self._lanes.run(self.base, shares, train=True)
+        turns = [turn for batch in batches for turn in batch]
+        results = [result for lane in found for result in lane]
         reports: list[StepReport | JobFailed] = []
         for (resident, count), result in zip(turns, results, strict=True):
             batch = resident.current_batch()
@@ -131,6 +118,25 @@ class Engine:
                     reports.append(report)
         self._settle(active)
         return reports
+
+    def _take(self, active: Sequence[ResidentJob]) -> list[list[tuple[ResidentJob, int]]]:
+        """Which jobs' next sequences to train now, and how many: a microbatch for each lane."""
+        waiting = [
+            Pending(
+                job.job.id,
+                tuple(len(tokens) for tokens, _ in job.current_batch().pending),
+                job.served_tokens,
+            )
+            for job in active
+        ]
+        lanes = max(1, min(self._lanes.count, len(waiting)))
+        batches = []
+        for _ in range(lanes):
+            taken = pack(waiting, self.token_budget // lanes)
+            if taken:
+                batches.append([(self._jobs[job_id], count) for job_id, count in taken.items()])
+            waiting = [job for job in waiting if job.job_id not in taken]
+        return batches
 
     def _settle(self, active: Sequence[ResidentJob]) -> None:
         served = {job.job.id: job.served_tokens for job in active}
@@ -196,3 +202,14 @@ class Engine:
             resident.best_valid_loss = mean
         resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
+
+
+def _share(resident: ResidentJob, count: int) -> Share:
+    """The job's next `count` sequences, weighed so that its step's loss is a mean over targets."""
+    batch = resident.current_batch()
+    return Share(
+        adapter=resident.adapter,
+        sequences=batch.pending[:count],
+        target_weight=1.0 / max(1, batch.targets),
+        dropout=resident.dropout(count),
+    )
