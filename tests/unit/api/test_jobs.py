@@ -96,6 +96,17 @@ def test_pause_and_resume(client: TestClient, store: StubStore, clock: FakeClock
     error_of(client.post(f"{JOBS}/{job_id}/resume"))
 
 
+@pytest.mark.parametrize("path", [(), (JobState.QUEUED,), (JobState.QUEUED, JobState.RUNNING)])
+def test_only_a_paused_job_is_resumed(
+    client: TestClient, store: StubStore, path: tuple[JobState, ...]
+) -> None:
+    job_id = create_job(client)["id"]
+    move(store, job_id, *path)
+    before = store.get_job(job_id)
+    assert "only a paused job" in error_of(client.post(f"{JOBS}/{job_id}/resume"))["message"]
+    assert store.get_job(job_id) == before
+
+
 def test_another_tenants_job_is_not_there(client: TestClient, stranger: TestClient) -> None:
     job_id = create_job(client)["id"]
     for path in ("", "/events", "/events?stream=true", "/checkpoints"):

@@ -20,6 +20,7 @@ from pando_api.schemas.paging import After, Page
 from pando_api.services import Services
 from pando_api.submission import submit_job
 from pando_shared import lifecycle
+from pando_shared.errors import IllegalTransition
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import Event
 from pando_shared.store import Change
@@ -86,6 +87,11 @@ def resume_job(job: OwnJobDep, services: ServicesDep) -> JobObject:
     """Queue a paused job again; it goes on exactly where it stopped."""
 
     def resumed(job: Job, now: float) -> Job:
+        # Others may queue jobs of other states; for a client it would skip preparation or a lease.
+        if job.state is not JobState.PAUSED:
+            raise IllegalTransition(
+                f"job {job.id} is {job.state.value}; only a paused job can be resumed"
+            )
         return replace(job.to(JobState.QUEUED), queued_at=now)
 
     return _change(services, job, resumed, "Fine-tuning job resumed")
