@@ -113,9 +113,10 @@ def drop(host: Host, job_id: str) -> None:
 
 
 def checkpoint(host: Host, resident: ResidentJob) -> None:
-    """Keep a job's exact state while it stays."""
+    """Keep a job's exact state while it stays. Steps that will not be done again are told first."""
     tenancy = host.tenancies[resident.job.id]
     tenancy.checkpointed_at = host.clock.now()
+    host.keeper.flush(resident.job.id)
     with host.metrics.checkpoint_seconds.time():
         host.publisher.checkpoint(resident, tenancy.epoch, tenancy.log)
 

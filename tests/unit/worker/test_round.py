@@ -298,6 +298,12 @@ class TestCheckpoints:
         assert world.checkpoint_steps(job_id) == [60, 120]
         assert world.job(job_id).progress.checkpoint_step == 120
 
+    def test_steps_that_will_not_be_done_again_are_told_first(self, world: World):
+        job_id = world.submit(n_epochs=101)  # so that no milestone tells them
+        world.round(job_id, seconds=CHECKPOINT_SECONDS)
+        (kept,) = world.checkpoint_steps(job_id)
+        assert any(said.startswith(f"Step {kept}/") for said in world.messages(job_id))
+
     def test_the_two_newest_are_kept(self, world: World):
         job_id = world.submit(n_epochs=150)
         world.round(job_id, seconds=4 * CHECKPOINT_SECONDS + 10)
