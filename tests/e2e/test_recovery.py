@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 SPEC: dict[str, Any] = {
     "adapter": {"type": "lora", "rank": 4, "dropout": 0.1},
     "batch_size": 32,
-    "max_steps": 30,
+    "max_steps": 20,
     "n_epochs": 100,
 }
 

@@ -12,11 +12,11 @@ from stack_jobs import StackJobs, Weights, relative_difference, same_bits
 
 pytestmark = pytest.mark.e2e
 
-#: Half a minute on one core. The dropout makes any step that is done again show.
+#: A quarter of a minute on one core. The dropout makes any step that is done again show.
 LONG: dict[str, Any] = {
     "adapter": {"type": "lora", "rank": 8, "dropout": 0.1},
     "batch_size": 32,
-    "max_steps": 120,
+    "max_steps": 80,
     "n_epochs": 100,
     "learning_rate": 1e-4,
     "seed": 7,
@@ -50,7 +50,7 @@ def kill_worker(stack: LocalStack) -> bool:
     return True
 
 
-KILLS = (kill_child, kill_worker)
+KILLS = (kill_child, kill_child, kill_worker)
 
 
 def test_ten_kills_at_random_moments(quick: LocalStack, jobs: StackJobs, undisturbed: str) -> None:
