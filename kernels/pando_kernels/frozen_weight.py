@@ -1,0 +1,61 @@
+"""A frozen weight as the step needs it: one product forward, one back, and never a gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class FrozenWeight(Protocol):
+    """W [N, K] in whatever form it is stored; x, y and their gradients have the type `dtype`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K)."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def stored(self) -> tuple[Tensor, ...]:
+        """Every tensor it keeps, for counting bytes and proving that nothing wrote to them."""
+        ...
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x [T, K] -> x Wᵀ + bias, [T, N]."""
+        ...
+
+    def backward(self, dy: Tensor) -> Tensor:
+        """dy [T, N] -> dy W, [T, K]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DenseWeight:
+    """W as it is."""
+
+    weight: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, k = self.weight.shape
+        return n, k
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weight.dtype
+
+    @property
+    def stored(self) -> tuple[Tensor, ...]:
+        return (self.weight,)
+
+    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(x, self.weight, bias)
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return torch.mm(dy, self.weight)

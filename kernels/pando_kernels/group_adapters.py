@@ -1,0 +1,124 @@
+"""All jobs' adapters at linear layers that read the same input, as the segment kernels take them.
+
+Such layers (q, k and v; gate and up) form a group: their weights are stacked to one [N, K], and
+their adapters, which stay separate, are the group's members. Slots are the microbatch's jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pando_kernels.lora import LoraLinear
+from pando_kernels.paca import PacaLinear
+
+Member = LoraLinear | PacaLinear | None
+
+#: Fields of `GroupAdapters.table`; addresses are of the tensors' first elements.
+RANK, KIND, A, B, GRAD_A, GRAD_B, FIELDS = range(7)
+#: Values of KIND. For PaCA, field A is the address of its columns (int64).
+NONE, LORA, PACA = range(3)
+#: A rank is padded to this at least: compiled bf16 dots on sm_90 need 16.
+SMALLEST_RANK = 16
+
+
+@dataclass(frozen=True)
+class SlotAdapter:
+    """One job's members of a group; `None` where it has no adapter. All share kind and scale."""
+
+    members: tuple[Member, ...]
+
+    @cached_property
+    def first(self) -> LoraLinear | PacaLinear:
+        return next(member for member in self.members if member is not None)
+
+    @cached_property
+    def stacked_a(self) -> tuple[Tensor, Tensor] | None:
+        """A and its gradient of all members as one [G·r, K], where they lie behind each other."""
+        loras = [member for member in self.members if isinstance(member, LoraLinear)]
+        if len(loras) != len(self.members):
+            return None
+        a, grad = (
+            _behind_each_other([getattr(lora, name) for lora in loras]) for name in ("a", "grad_a")
+        )
+        return None if a is None or grad is None else (a, grad)
+
+
+def _behind_each_other(tensors: Sequence[Tensor]) -> Tensor | None:
+    """Matrices [r, K] that are adjacent in one storage, as one [G·r, K]."""
+    first = tensors[0]
+    step = first.numel() * first.element_size()
+    for i, tensor in enumerate(tensors):
+        if tensor.shape != first.shape or tensor.data_ptr() != first.data_ptr() + i * step:
+            return None
+    r, k = first.shape
+    return first.as_strided((len(tensors) * r, k), (k, 1))
+
+
+@dataclass(frozen=True)
+class GroupAdapters:
+    """The adapters of J slots at one group of G linears.
+
+    widths are the members' out-features, which sum to N; their rows follow each other in the
+    group's weight and output. `site` numbers the group for dropout: one mask serves its members,
+    which read the same input.
+    """
+
+    slots: tuple[SlotAdapter | None, ...]
+    widths: tuple[int, ...]
+    site: int = 0
+
+    @cached_property
+    def rank(self) -> int:
+        """R: columns a member has in S and dS. A power of two that holds the largest rank."""
+        largest = max((slot.first.rank for slot in self.slots if slot is not None), default=1)
+        return max(SMALLEST_RANK, 1 << (largest - 1).bit_length())
+
+    @property
+    def columns(self) -> int:
+        """C = G · R: columns of S and dS."""
+        return len(self.widths) * self.rank
+
+    @cached_property
+    def outputs(self) -> tuple[slice, ...]:
+        """Each member's columns of Y."""
+        stops = torch.tensor(self.widths).cumsum(0).tolist()
+        return tuple(slice(stop - w, stop) for stop, w in zip(stops, self.widths, strict=True))
+
+    @property
+    def has_kind(self) -> frozenset[type]:
+        """The kinds of adapters here."""
+        return frozenset(type(slot.first) for slot in self.slots if slot is not None)
+
+    @property
+    def has_dropout(self) -> bool:
+        return any(slot.first.dropout > 0.0 for slot in self.slots if slot is not None)
+
+    @cached_property
+    def table(self) -> tuple[Tensor, Tensor]:
+        """int64 [J, G, FIELDS] and fp32 [J, 2] (scale, dropout), on the adapters' device."""
+        numbers = torch.zeros(len(self.slots), len(self.widths), FIELDS, dtype=torch.int64)
+        scales = torch.zeros(len(self.slots), 2)
+        for j, slot in enumerate(self.slots):
+            if slot is None:
+                continue
+            scales[j] = torch.tensor([slot.first.scale, slot.first.dropout])
+            for g, member in enumerate(slot.members):
+                if member is not None:
+                    numbers[j, g] = torch.tensor(_row(member))
+        device = next((slot.first.b.device for slot in self.slots if slot is not None), None)
+        return numbers.to(device), scales.to(device)
+
+
+def _row(member: LoraLinear | PacaLinear) -> list[int]:
+    b, grad_b = member.b.data_ptr(), member.grad_b.data_ptr()
+    match member:
+        case LoraLinear():
+            a, grad_a = member.a.data_ptr(), member.grad_a.data_ptr()
+            return [member.rank, LORA, a, b, grad_a, grad_b]
+        case PacaLinear():
+            return [member.rank, PACA, member.columns.data_ptr(), b, 0, grad_b]
