@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from redis_process import RedisProcess
+from triton_interpreter import choose
 
 from pando_shared.clock import FakeClock
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
+
+# Before any test module imports triton.
+choose()
 
 
 @pytest.fixture
