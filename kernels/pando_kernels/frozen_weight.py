@@ -26,6 +26,18 @@ class FrozenWeight(Protocol):
         """Every tensor it keeps, for counting bytes and proving that nothing wrote to them."""
         ...
 
+    def dense(self) -> Tensor:
+        """W [N, K] as numbers of `dtype`, to be read only: itself or, where it is packed, a copy."""
+        ...
+
+    def column_norms(self) -> Tensor:
+        """fp32 [K]: the Euclidean norm of each input's column."""
+        ...
+
+    def rows(self, start: int, stop: int) -> FrozenWeight:
+        """The weight of output features [start, stop), without a copy."""
+        ...
+
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """x [T, K] -> x Wᵀ + bias, [T, N]."""
         ...
@@ -53,6 +65,15 @@ class DenseWeight:
     @property
     def stored(self) -> tuple[Tensor, ...]:
         return (self.weight,)
+
+    def dense(self) -> Tensor:
+        return self.weight
+
+    def column_norms(self) -> Tensor:
+        return self.weight.float().norm(dim=0)
+
+    def rows(self, start: int, stop: int) -> DenseWeight:
+        return DenseWeight(self.weight[start:stop])
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, self.weight, bias)

@@ -1,76 +1,60 @@
-"""A frozen linear layer shared by all jobs of a microbatch, each with its own adapter."""
+"""The module that stands where an `nn.Linear` stood, for models that run layer by layer."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn import functional
 
-from pando_kernels.plan import LinearAdapter, Segment, current_plan
-
-Parts = list[tuple[Segment, LinearAdapter]]
+from pando_kernels.frozen_weight import FrozenWeight
+from pando_kernels.linear_group import LinearGroup
+from pando_kernels.plan import Plan, current_plan
 
 
 class FusedLinear(Function):
-    """Y = X Wᵀ + b for all rows in one product, plus each segment's adapter on its own rows.
-
-    No gradient of W is ever computed. Adapter gradients are accumulated by the adapters themselves
-    during the backward pass. A row of one job never enters another job's arithmetic, so a NaN
-    stays with the job that made it.
-    """
+    """A `LinearGroup` for autograd. Adapter gradients accumulate in the backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, anchor: Tensor, weight: Tensor, bias: Tensor | None, parts: Parts
-    ) -> Tensor:
-        """x [T, in], weight [out, in], bias [out]. Returns [T, out]."""
-        y = functional.linear(x, weight, bias)
-        ctx.kept = [
-            adapter.forward(x[part.start : part.stop], y[part.start : part.stop], part.dropout)
-            for part, adapter in parts
-        ]
-        ctx.parts = parts
-        needs_input = any(adapter.needs_input for _, adapter in parts)
-        ctx.save_for_backward(x if needs_input else None, weight)
+    def forward(ctx: Any, x: Tensor, anchor: Tensor, group: LinearGroup, plan: Plan) -> Tensor:
+        """x [T, in]. Returns [T, out]."""
+        y, ctx.kept = group.forward(x, plan)
+        ctx.group, ctx.plan = group, plan
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         dy = gradients[0].contiguous()
-        x, weight = ctx.saved_tensors
-        dx = torch.mm(dy, weight) if ctx.needs_input_grad[0] else None
-        for (part, adapter), kept in zip(ctx.parts, ctx.kept, strict=True):
-            rows = slice(part.start, part.stop)
-            adapter.backward(
-                x[rows] if adapter.needs_input else None,
-                dy[rows],
-                None if dx is None else dx[rows],
-                kept,
-            )
-        ctx.kept = ctx.parts = None
-        return dx, None, None, None, None
+        dx = ctx.group.backward(dy, ctx.kept, ctx.plan, None, ctx.needs_input_grad[0])
+        ctx.kept = ctx.group = ctx.plan = None
+        return dx, None, None, None
 
 
 class AdaptedLinear(nn.Module):
     """Stands where an `nn.Linear` stood; plain outside a plan, fused inside one."""
 
-    def __init__(self, name: str, linear: nn.Linear):
+    def __init__(self, name: str, weight: FrozenWeight, bias: Tensor | None):
         super().__init__()
         self.name = name
-        self.weight = linear.weight
-        self.bias = linear.bias
-        self.in_features = linear.in_features
-        self.out_features = linear.out_features
+        self.bias = bias
+        self.out_features, self.in_features = weight.shape
+        self.group = LinearGroup((name,), (self.out_features,), weight, bias)
+
+    @property
+    def frozen(self) -> FrozenWeight:
+        return self.group.weight
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as it is stored, for models that ask an `nn.Linear` its type or device."""
+        return self.frozen.stored[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] -> [..., out]."""
         plan = current_plan()
-        parts = plan.parts(self.name) if plan is not None else []
-        if plan is None or not parts:
-            return functional.linear(x, self.weight, self.bias)
         rows = x.reshape(-1, self.in_features)
-        y = cast(Tensor, FusedLinear.apply(rows, plan.anchor, self.weight, self.bias, parts))  # type: ignore[no-untyped-call]
+        if plan is None or not plan.adapters.touches((self.name,)):
+            y = self.frozen.forward(rows, self.bias)
+        else:
+            y = cast(Tensor, FusedLinear.apply(rows, plan.anchor, self.group, plan))  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.out_features)

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pando_kernels.dropout import threshold
 from pando_kernels.lora import LoraLinear
 from pando_kernels.paca import PacaLinear
 
@@ -22,6 +23,8 @@ Member = LoraLinear | PacaLinear | None
 RANK, KIND, A, B, GRAD_A, GRAD_B, FIELDS = range(7)
 #: Values of KIND. For PaCA, field A is the address of its columns (int64).
 NONE, LORA, PACA = range(3)
+#: Numbers of a slot: s; entries whose 16 random bits are below are dropped; 1 / (1 - p).
+SCALE, THRESHOLD, INVERSE, NUMBERS = range(4)
 #: A rank is padded to this at least: compiled bf16 dots on sm_90 need 16.
 SMALLEST_RANK = 16
 
@@ -89,10 +92,10 @@ class GroupAdapters:
         stops = torch.tensor(self.widths).cumsum(0).tolist()
         return tuple(slice(stop - w, stop) for stop, w in zip(stops, self.widths, strict=True))
 
-    @property
-    def has_kind(self) -> frozenset[type]:
-        """The kinds of adapters here."""
-        return frozenset(type(slot.first) for slot in self.slots if slot is not None)
+    def reads_input(self, slots: Sequence[int]) -> bool:
+        """Whether the backward pass of a microbatch of these slots reads X: for LoRA's A."""
+        chosen = (self.slots[slot] for slot in slots if slot >= 0)
+        return any(slot is not None and isinstance(slot.first, LoraLinear) for slot in chosen)
 
     @property
     def has_dropout(self) -> bool:
@@ -100,13 +103,14 @@ class GroupAdapters:
 
     @cached_property
     def table(self) -> tuple[Tensor, Tensor]:
-        """int64 [J, G, FIELDS] and fp32 [J, 2] (scale, dropout), on the adapters' device."""
+        """int64 [J, G, FIELDS] and fp32 [J, NUMBERS], on the adapters' device."""
         numbers = torch.zeros(len(self.slots), len(self.widths), FIELDS, dtype=torch.int64)
-        scales = torch.zeros(len(self.slots), 2)
+        scales = torch.zeros(len(self.slots), NUMBERS)
         for j, slot in enumerate(self.slots):
             if slot is None:
                 continue
-            scales[j] = torch.tensor([slot.first.scale, slot.first.dropout])
+            p = slot.first.dropout
+            scales[j] = torch.tensor([slot.first.scale, threshold(p), 1.0 / (1.0 - p)])
             for g, member in enumerate(slot.members):
                 if member is not None:
                     numbers[j, g] = torch.tensor(_row(member))

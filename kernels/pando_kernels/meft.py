@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from pando_kernels.plan import Segment, current_plan
+from pando_kernels.plan import Plan, current_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +78,48 @@ class MeftLayer:
                     dx.index_add_(0, token, torch.mm(dp, self.keys[e]).addr_(gate, self.router[e]))
 
 
+@dataclass(frozen=True, slots=True)
+class MeftKept:
+    """What the backward pass of one network's adapters needs: rows, layer and its own of each."""
+
+    parts: tuple[tuple[slice, MeftLayer, object], ...]
+
+
+def meft_forward(x: Tensor, y: Tensor, module: str, plan: Plan) -> MeftKept | None:
+    """Add every MEFT job's output to a feed-forward network's, each on its own rows.
+
+    x [T, d], the network's input; y [T, d], its output, added to. None: no job has an adapter.
+    """
+    parts = plan.parts(module)
+    if not parts:
+        return None
+    return MeftKept(
+        tuple((rows, layer, _in_fp32(layer, x[rows], y[rows])) for rows, layer in parts)
+    )
+
+
+def meft_backward(x: Tensor, dy: Tensor, dx: Tensor | None, kept: MeftKept) -> None:
+    """x, dy, dx [T, d]; accumulates gradients, and adds to `dx` unless it is None."""
+    for rows, layer, saved in kept.parts:
+        x_part, dy_part = x[rows].to(layer.keys.dtype), dy[rows].to(layer.keys.dtype)
+        if dx is None or dx.dtype == x_part.dtype:
+            layer.backward(x_part, dy_part, None if dx is None else dx[rows], saved)
+        else:
+            wide = torch.zeros_like(x_part)
+            layer.backward(x_part, dy_part, wide, saved)
+            dx[rows] += wide.to(dx.dtype)
+
+
 class FusedMeft(Function):
-    """Adds every MEFT job's output to a feed-forward network's, each on its own rows."""
+    """`meft_forward` and `meft_backward` for autograd."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, y: Tensor, anchor: Tensor, parts: list[tuple[Segment, MeftLayer]]
+        ctx: Any, x: Tensor, y: Tensor, anchor: Tensor, module: str, plan: Plan
     ) -> Tensor:
         """x [T, d], the network's input; y [T, d], its output. Returns y plus the adapters'."""
         out = y.clone()
-        ctx.kept = []
-        for part, layer in parts:
-            rows = slice(part.start, part.stop)
-            ctx.kept.append(_in_fp32(layer, x[rows], out[rows]))
-        ctx.parts = parts
+        ctx.kept = meft_forward(x, out, module, plan)
         ctx.save_for_backward(x)
         return out
 
@@ -100,17 +128,10 @@ class FusedMeft(Function):
         dy = gradients[0]
         (x,) = ctx.saved_tensors
         dx = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        for (part, layer), kept in zip(ctx.parts, ctx.kept, strict=True):
-            rows = slice(part.start, part.stop)
-            x_part, dy_part = x[rows].to(layer.keys.dtype), dy[rows].to(layer.keys.dtype)
-            if dx is None or dx.dtype == x_part.dtype:
-                layer.backward(x_part, dy_part, None if dx is None else dx[rows], kept)
-            else:
-                wide = torch.zeros_like(x_part)
-                layer.backward(x_part, dy_part, wide, kept)
-                dx[rows] = wide.to(dx.dtype)
-        ctx.kept = ctx.parts = None
-        return dx, dy, None, None
+        if ctx.kept is not None:
+            meft_backward(x, dy, dx, ctx.kept)
+        ctx.kept = None
+        return dx, dy, None, None, None
 
 
 def _in_fp32(layer: MeftLayer, x: Tensor, out: Tensor) -> object:
@@ -128,12 +149,11 @@ def attach_meft(name: str, feed_forward: nn.Module) -> None:
 
     def add_adapters(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         plan = current_plan()
-        parts = plan.parts(name) if plan is not None else []
-        if plan is None or not parts:
+        if plan is None or not plan.parts(name):
             return None
         width = output.shape[-1]
         x, y = inputs[0].reshape(-1, width), output.reshape(-1, width)
-        total = cast(Tensor, FusedMeft.apply(x, y, plan.anchor, parts))  # type: ignore[no-untyped-call]
+        total = cast(Tensor, FusedMeft.apply(x, y, plan.anchor, name, plan))  # type: ignore[no-untyped-call]
         return total.view(output.shape)
 
     feed_forward.register_forward_hook(add_adapters)

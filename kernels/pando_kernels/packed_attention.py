@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -11,90 +13,120 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from pando_kernels import cpu_attention
+from pando_kernels.sequences import Sequences
 
 
-class _CpuAttention(Function):
-    """One autograd node a layer, whatever the number of sequences."""
+@dataclass(frozen=True, slots=True)
+class AttentionRule:
+    """What a layer's attention does with its scores.
 
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], scale: float
-    ) -> Tensor:
-        """q [1, H, T, D], k and v [1, H_kv, T, D] -> [1, T, H, D]."""
-        _, heads, tokens, width = q.shape
-        out = torch.empty((1, tokens, heads, width), dtype=q.dtype)
-        pieces = _sequences(lengths, q[0], k[0], v[0], out[0].transpose(0, 1))
-        ctx.kept = [
-            cpu_attention.forward(q_i, k_i, v_i, o_i, scale) for q_i, k_i, v_i, o_i in pieces
-        ]
-        ctx.save_for_backward(q, k, v, out)
-        ctx.lengths, ctx.scale = lengths, scale
-        return out
+    scale multiplies q·k. window: each token sees itself and the `window - 1` tokens before it; None:
+    all before it. softcap: scores become softcap · tanh(score / softcap) (Gemma 2).
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, out = ctx.saved_tensors
-        grads = tuple(torch.empty_like(t) for t in (q, k, v))
-        inner = (gradients[0][0].transpose(0, 1), q[0], k[0], v[0], out[0].transpose(0, 1))
-        pieces = _sequences(ctx.lengths, *inner, *(grad[0] for grad in grads))
-        for kept, (dout, q_i, k_i, v_i, o_i, dq, dk, dv) in zip(ctx.kept, pieces, strict=True):
-            cpu_attention.backward(dout, q_i, k_i, v_i, o_i, kept, (dq, dk, dv), ctx.scale)
-        ctx.kept = None
-        return (*grads, None, None)
+    scale: float
+    window: int | None = None
+    softcap: float | None = None
 
-
-def _sequences(lengths: tuple[int, ...], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut [H, T, D] tensors into the sequences' parts."""
-    return zip(*(tensor.split(lengths, 1) for tensor in tensors), strict=True)
+    def hides_nothing(self, sequences: Sequences) -> bool:
+        """Whether this is plain causal attention for sequences of these lengths."""
+        return not self.softcap and (self.window is None or sequences.longest <= self.window)
 
 
 def packed_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    lengths: tuple[int, ...],
-    scale: float,
-    window: int | None = None,
-    softcap: float | None = None,
+    q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule
 ) -> Tensor:
-    """Causal self-attention within each of the sequences packed along T.
+    """Causal self-attention within each of the sequences packed along T, for autograd.
 
-    Args:
-        q: [1, H, T, D]; k, v: [1, H_kv, T, D] with H a multiple of H_kv.
-        lengths: the sequences' lengths, in order; they sum to T.
-        scale: multiplies q·k.
-        window: each token sees itself and the `window - 1` tokens before it; None: all before it.
-        softcap: scores become softcap · tanh(score / softcap) (Gemma 2).
-
-    Returns:
-        [1, T, H, D].
+    q [T, H, D]; k, v [T, H_kv, D] with H a multiple of H_kv. Returns [T, H, D].
     """
-    masked = window is not None and max(lengths) > window
-    if not softcap and not masked and q.device.type == "cpu" and q.shape[-1] == v.shape[-1]:
-        return cast(Tensor, _CpuAttention.apply(q, k, v, lengths, scale))  # type: ignore[no-untyped-call]
-    outputs = [
-        _one_sequence(q_i, k_i, v_i, scale, window, softcap)
-        for q_i, k_i, v_i in zip(*(t.split(lengths, 2) for t in (q, k, v)), strict=True)
-    ]
-    return torch.cat(outputs, dim=2).transpose(1, 2)
+    if _varlen_serves(q, v, rule):
+        return _varlen(q, k, v, sequences, rule)
+    lengths = list(sequences.lengths)
+    pieces = zip(*(t.split(lengths) for t in (q, k, v)), strict=True)
+    return torch.cat([_one_sequence(*piece, rule) for piece in pieces])
 
 
-def _one_sequence(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, softcap: float | None
-) -> Tensor:
-    """q [1, H, L, D] -> [1, H, L, D]."""
-    length = q.shape[2]
+def _varlen_serves(q: Tensor, v: Tensor, rule: AttentionRule) -> bool:
+    """Whether flash attention over variable lengths can take this."""
+    sixteen_bit = q.dtype in (torch.bfloat16, torch.float16)
+    fits = q.shape[-1] == v.shape[-1] <= 256 and q.shape[-1] % 8 == 0
+    return q.is_cuda and sixteen_bit and fits and not rule.softcap and _varlen_options() is not None
+
+
+@cache
+def _varlen_options() -> frozenset[str] | None:
+    """What this torch's `varlen_attn` takes; None if it has none. Its options still change."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    options = frozenset(inspect.signature(varlen_attn).parameters)
+    return options if "scale" in options else None
+
+
+def varlen_arguments(
+    options: frozenset[str], grouped: bool, rule: AttentionRule
+) -> tuple[dict[str, Any], bool]:
+    """Keyword arguments of causal attention for one of varlen's versions.
+
+    The second value says whether grouped heads must be repeated by hand.
+    """
+    arguments: dict[str, Any] = {"scale": rule.scale}
+    if "window_size" in options:
+        left = -1 if rule.window is None else rule.window - 1
+        arguments["window_size"] = (left, 0)
+    else:
+        arguments["is_causal"] = True
+    repeat = grouped and "enable_gqa" not in options
+    if grouped and not repeat:
+        arguments["enable_gqa"] = True
+    return arguments, repeat
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    groups = q.shape[1] // k.shape[1]
+    arguments, repeat = varlen_arguments(_varlen_options() or frozenset(), groups > 1, rule)
+    if repeat:
+        k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
+    starts, longest = sequences.starts, sequences.longest
+    out: Tensor = varlen_attn(q, k, v, starts, starts, longest, longest, **arguments)
+    return out
+
+
+def _one_sequence(q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
+    """q [L, H, D] -> [L, H, D]."""
+    length = q.shape[0]
     gqa = q.shape[1] != k.shape[1]
-    if not softcap and (window is None or length <= window):
-        return functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, enable_gqa=gqa
+    q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
+    if not rule.softcap and (rule.window is None or length <= rule.window):
+        out = functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=rule.scale, enable_gqa=gqa
         )
-    visible = causal_window(length, length, window, q.device)
-    if not softcap:
+    else:
+        visible = causal_window(length, length, rule.window, q.device)
+        out = masked_attention(q, k, v, visible, rule)
+    return out[0].transpose(0, 1)
+
+
+def masked_attention(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rule: AttentionRule
+) -> Tensor:
+    """q [B, H, Q, D], k and v [B, H_kv, K, D] -> [B, H, Q, D]; `visible` bool [Q, K], None: all."""
+    if not rule.softcap:
         return functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=visible, scale=scale, enable_gqa=gqa
+            q, k, v, attn_mask=visible, scale=rule.scale, enable_gqa=q.shape[1] != k.shape[1]
         )
-    return softcapped_attention(q, k, v, visible, scale, softcap)
+    # Capped scores, which no fused implementation offers on every device.
+    groups = q.shape[1] // k.shape[1]
+    k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
+    scores = torch.matmul(q, k.transpose(2, 3)) * rule.scale
+    scores = rule.softcap * torch.tanh(scores / rule.softcap)
+    if visible is not None:
+        scores = scores.masked_fill(~visible, float("-inf"))
+    return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(v.dtype), v)
 
 
 def causal_window(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
@@ -105,13 +137,87 @@ def causal_window(queries: int, keys: int, window: int | None, device: torch.dev
     return visible if window is None else visible & (column > row - window)
 
 
-def softcapped_attention(
-    q: Tensor, k: Tensor, v: Tensor, visible: Tensor, scale: float, softcap: float
+@dataclass(frozen=True, slots=True)
+class AttentionTape:
+    """What the backward pass of one layer's attention needs."""
+
+    out: Tensor
+    leaves: tuple[Tensor, ...]
+    kept: list[Tensor | None] | None
+
+
+def attention_forward(
+    q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule
+) -> tuple[Tensor, AttentionTape]:
+    """As `packed_attention`, without autograd: returns [T, H, D] and what `attention_backward` needs.
+
+    q, k and v must not change until then.
+    """
+    if _by_hand_serves(q, v, sequences, rule):
+        out = q.new_empty(q.shape)
+        pieces = _heads_first(sequences, q, k, v, out)
+        kept = [cpu_attention.forward(*piece, rule.scale) for piece in pieces]
+        return out, AttentionTape(out, (q, k, v), kept)
+    with torch.enable_grad():
+        leaves = tuple(t.detach().requires_grad_() for t in (q, k, v))
+        out = packed_attention(*leaves, sequences, rule)
+    return out.detach(), AttentionTape(out, leaves, None)
+
+
+def attention_backward(
+    dout: Tensor,
+    tape: AttentionTape,
+    grads: tuple[Tensor, Tensor, Tensor],
+    sequences: Sequences,
+    rule: AttentionRule,
+) -> None:
+    """dout [T, H, D]; writes d(q), d(k), d(v) into `grads`, of the shapes of q, k and v."""
+    if tape.kept is None:
+        for target, value in zip(
+            grads, torch.autograd.grad(tape.out, tape.leaves, dout), strict=True
+        ):
+            target.copy_(value)
+        return
+    pieces = _heads_first(sequences, dout, *tape.leaves, tape.out, *grads)
+    for kept, (do, q, k, v, out, dq, dk, dv) in zip(tape.kept, pieces, strict=True):
+        cpu_attention.backward(do, q, k, v, out, kept, (dq, dk, dv), rule.scale)
+
+
+def _heads_first(sequences: Sequences, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut [T, H, D] tensors into the sequences' [H, L, D]."""
+    lengths = list(sequences.lengths)
+    return list(zip(*(t.transpose(0, 1).split(lengths, 1) for t in tensors), strict=True))
+
+
+class _ByHand(Function):
+    """`attention_forward` and `attention_backward` as one node of autograd's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule
+    ) -> Tensor:
+        out, ctx.tape = attention_forward(q, k, v, sequences, rule)
+        ctx.sequences, ctx.rule = sequences, rule
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v = (torch.empty_like(leaf) for leaf in ctx.tape.leaves)
+        attention_backward(gradients[0], ctx.tape, (q, k, v), ctx.sequences, ctx.rule)
+        ctx.tape = None
+        return q, k, v, None, None
+
+
+def quickest_attention(
+    q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule
 ) -> Tensor:
-    """Attention with capped scores, which no fused implementation offers on every device."""
-    groups = q.shape[1] // k.shape[1]
-    k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
-    scores = torch.matmul(q, k.transpose(2, 3)) * scale
-    scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.masked_fill(~visible, float("-inf"))
-    return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(v.dtype), v)
+    """`packed_attention`, by hand where that is quicker."""
+    if _by_hand_serves(q, v, sequences, rule):
+        return cast(Tensor, _ByHand.apply(q, k, v, sequences, rule))  # type: ignore[no-untyped-call]
+    return packed_attention(q, k, v, sequences, rule)
+
+
+def _by_hand_serves(q: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule) -> bool:
+    return (
+        q.device.type == "cpu" and q.shape[-1] == v.shape[-1] and rule.hides_nothing(sequences)
+    )

@@ -1,47 +1,52 @@
-"""Who owns which rows of a packed microbatch."""
+"""What the layers of a model need to know of the microbatch that runs through them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pando_kernels.dropout import SequenceDropout
-
-
-class LinearAdapter(Protocol):
-    """One job's adapter at one linear layer. Rows are the job's own: [t, in] or [t, out]."""
-
-    #: Whether `backward` reads `x`; if no adapter of a layer does, the layer need not keep it.
-    needs_input: bool
-
-    def forward(self, x: Tensor, y: Tensor, dropout: SequenceDropout | None) -> object:
-        """Add the adapter's output to `y` in place; return what `backward` needs."""
-        ...
-
-    def backward(self, x: Tensor | None, dy: Tensor, dx: Tensor | None, saved: object) -> None:
-        """Accumulate parameter gradients, and add to `dx` in place unless it is None."""
-        ...
+from pando_kernels.dropout import RowKeys
+from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
+from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.sequences import Sequences
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Rows [start, stop) of the microbatch, all of one job.
+class AdapterSet:
+    """The adapters of all jobs that a microbatch may hold; slot i is the i-th job.
 
-    `adapters` maps a module's full name to the job's adapter there: a `LinearAdapter` at a linear
-    layer, a `MeftLayer` at a feed-forward network. `dropout` draws the job's masks; None means
-    evaluation.
+    A job's mapping goes from a module's full name to its adapter there: a `LoraLinear` or a
+    `PacaLinear` at a linear layer, a `MeftLayer` at a feed-forward network. The set outlives the
+    microbatch: what kernels need to find the adapters is made once for each group of linears.
     """
 
-    start: int
-    stop: int
-    adapters: Mapping[str, Any]
-    dropout: SequenceDropout | None = None
+    jobs: tuple[Mapping[str, Any], ...]
+    _groups: dict[tuple[str, ...], GroupAdapters | None] = field(default_factory=dict, repr=False)
+
+    def group(
+        self, names: tuple[str, ...], widths: tuple[int, ...], site: int
+    ) -> GroupAdapters | None:
+        """All jobs' adapters at these linears, which read the same input; None if there are none."""
+        if names not in self._groups:
+            slots = tuple(_slot(job, names) for job in self.jobs)
+            empty = all(slot is None for slot in slots)
+            self._groups[names] = None if empty else GroupAdapters(slots, widths, site)
+        return self._groups[names]
+
+    def touches(self, names: Sequence[str]) -> bool:
+        """Whether any job has an adapter at any of these modules."""
+        return any(name in job for job in self.jobs for name in names)
+
+
+def _slot(job: Mapping[str, Any], names: tuple[str, ...]) -> SlotAdapter | None:
+    members = tuple(job.get(name) for name in names)
+    return None if all(member is None for member in members) else SlotAdapter(members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +64,46 @@ class NeededRows:
 class Plan:
     """The layout of one microbatch: segments of jobs, and sequences inside them.
 
-    `lengths` are the sequences' lengths in order; they sum to the number of tokens. `needed` None
-    means all rows. `anchor` makes autograd record layers whose input needs no gradient.
+    The sequences' lengths sum to the number of rows. `needed` None means all rows. `anchor` makes
+    autograd record layers whose input needs no gradient.
     """
 
-    segments: tuple[Segment, ...]
-    lengths: tuple[int, ...]
+    adapters: AdapterSet
+    layout: SegmentLayout
+    sequences: Sequences
     needed: NeededRows | None = None
     anchor: Tensor = field(default_factory=lambda: torch.zeros(0, requires_grad=True))
 
-    def parts(self, module: str) -> list[tuple[Segment, Any]]:
-        """The segments that have an adapter at this module."""
-        found = ((segment, segment.adapters.get(module)) for segment in self.segments)
-        return [(segment, adapter) for segment, adapter in found if adapter is not None]
+    def parts(self, module: str) -> list[tuple[slice, Any]]:
+        """The segments that have an adapter at this module, and the adapter."""
+        found = (
+            (rows, self.adapters.jobs[slot].get(module)) for rows, slot in self.layout.parts()
+        )
+        return [(rows, adapter) for rows, adapter in found if adapter is not None]
+
+
+def make_plan(
+    segments: Sequence[tuple[int, Mapping[str, Any]]],
+    lengths: Sequence[int] | None = None,
+    keys: RowKeys | None = None,
+    device: torch.device | str = "cpu",
+) -> Plan:
+    """A plan of its own set of adapters: (rows, adapters) of each segment, in order.
+
+    Without `lengths`, each segment is one sequence.
+    """
+    starts = [0]
+    for rows, _ in segments:
+        starts.append(starts[-1] + rows)
+    layout = SegmentLayout(
+        tuple(starts), tuple(range(len(segments))), torch.device(device), keys
+    )
+    sequences = tuple(rows for rows, _ in segments) if lengths is None else tuple(lengths)
+    return Plan(
+        AdapterSet(tuple(adapters for _, adapters in segments)),
+        layout,
+        Sequences(sequences, layout.device),
+    )
 
 
 _current: ContextVar[Plan | None] = ContextVar("pando_plan", default=None)

@@ -26,7 +26,7 @@ class SegmentLayout:
     """T packed rows as S segments; segment i is rows [starts[i], starts[i + 1]) of one job.
 
     `slots[i]` says which of the microbatch's adapters serves it, -1 for none. Segments may be
-    empty. `keys` are needed where an adapter has dropout. Because tiles and chunks begin with their
+    empty. Without `keys` there is no dropout: evaluation. Because tiles and chunks begin with their
     segment, a job's sums are made in the same order whoever its neighbours are.
     """
 

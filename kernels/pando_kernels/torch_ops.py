@@ -53,10 +53,8 @@ def _dropped(
 ) -> Tensor:
     """drop(x) of a segment's rows, x [t, K]; x itself where there is no dropout."""
     p = slot.first.dropout
-    if p == 0.0:
+    if p == 0.0 or layout.keys is None:
         return x
-    if layout.keys is None:
-        raise ValueError("an adapter with dropout needs the rows' keys in the layout")
     keep = keep_mask(layout.keys.rows(rows), group.site, x.shape[1], p)
     return torch.where(keep, x, 0.0) * (1.0 / (1.0 - p))
 
@@ -120,7 +118,7 @@ def weigh(ds: Tensor, x: Tensor, group: GroupAdapters, layout: SegmentLayout) ->
 def unshrink(ds: Tensor, group: GroupAdapters, layout: SegmentLayout, dx: Tensor) -> None:
     """dS [T, C] adds to dX [T, K]."""
     for rows, slot in _parts(group, layout):
-        dropped = slot.first.dropout > 0.0
+        dropped = slot.first.dropout > 0.0 and layout.keys is not None
         target = torch.zeros_like(dx[rows]) if dropped else dx[rows]
         if slot.stacked_a is not None and slot.first.rank == group.rank:
             target.addmm_(ds[rows], slot.stacked_a[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from pando_kernels.plan import Plan, Segment
+from pando_kernels.plan import make_plan
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.training import TrainingConfig, resolve
 from pando_worker.engine.adapters import Adapter
@@ -87,9 +87,9 @@ def shake(adapter: Adapter, seed: int = 0) -> None:
 
 def logits_of(base: BaseModel, layers: object, ids: torch.Tensor) -> torch.Tensor:
     """The engine's logits for one sequence [T] -> [T, V]."""
-    plan = Plan((Segment(0, len(ids), layers),), (len(ids),))
+    plan = make_plan([(len(ids), layers)])
     with torch.no_grad():
-        return base.head.logits(base.hidden_states(ids, torch.arange(len(ids)), plan))
+        return base.head.logits(base.decoder.evaluate(ids, torch.arange(len(ids)), plan))
 
 
 def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:

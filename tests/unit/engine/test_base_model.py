@@ -15,7 +15,7 @@ from transformers import (
     MixtralConfig,
 )
 
-from pando_kernels.plan import Plan
+from pando_kernels.plan import make_plan
 from pando_shared.adapters import LoraConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.adapters import build_adapter
@@ -45,7 +45,8 @@ def assert_packs(base, model):
     ids = torch.arange(sum(lengths)) * 31 % 96
     positions = torch.cat([torch.arange(n) for n in lengths])
     with torch.no_grad():
-        ours = base.head.logits(base.hidden_states(ids, positions, Plan((), lengths)))
+        plan = make_plan([(n, {}) for n in lengths])
+        ours = base.head.logits(base.decoder.evaluate(ids, positions, plan))
         theirs = torch.cat([model(input_ids=part[None]).logits[0] for part in ids.split(lengths)])
     assert float((ours - theirs).abs().max() / theirs.abs().max()) <= 1e-5
 

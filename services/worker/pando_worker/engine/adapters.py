@@ -61,15 +61,20 @@ def _kaiming(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
 def _lora(base: BaseModel, config: LoraConfig, seed: int) -> Adapter:
     initial: dict[str, Tensor] = {}
     names = base.match(config.target_modules)
-    for name in names:
-        linear = base.linears[name]
-        initial[f"{name}.lora_A"] = _kaiming((config.rank, linear.in_features), _rng(seed, name))
-        initial[f"{name}.lora_B"] = torch.zeros(linear.out_features, config.rank)
-    vector = make_vector(initial, base.device)
+    chosen = set(names)
+    for group in base.groups:
+        members = [name for name in group.names if name in chosen]
+        # The As of linears that run as one product lie behind each other, to be one factor.
+        for name in members:
+            shape = (config.rank, base.linears[name].in_features)
+            initial[f"{name}.lora_A"] = _kaiming(shape, _rng(seed, name))
+        for name in members:
+            initial[f"{name}.lora_B"] = torch.zeros(base.linears[name].out_features, config.rank)
+    vector = make_vector(initial, base.device, base.dtype)
     layers = {
         name: LoraLinear(
-            a=vector.parameters[f"{name}.lora_A"],
-            b=vector.parameters[f"{name}.lora_B"],
+            a=vector.computed[f"{name}.lora_A"],
+            b=vector.computed[f"{name}.lora_B"],
             grad_a=vector.gradients[f"{name}.lora_A"],
             grad_b=vector.gradients[f"{name}.lora_B"],
             scale=config.scale,
@@ -92,18 +97,17 @@ def _paca(base: BaseModel, config: PacaConfig, seed: int) -> Adapter:
                 param="adapter.rank",
             )
         if config.selection == "weight-norm":
-            norms = linear.weight.detach().float().norm(dim=0)
-            chosen = norms.topk(config.rank).indices
+            chosen = linear.frozen.column_norms().topk(config.rank).indices
         else:
             chosen = torch.randperm(linear.in_features, generator=_rng(seed, name))[: config.rank]
         columns[name] = chosen.sort().values.to(base.device)
         initial[f"{name}.paca_P"] = torch.zeros(linear.out_features, config.rank)
-    vector = make_vector(initial, base.device)
+    vector = make_vector(initial, base.device, base.dtype)
     layers = {
         name: PacaLinear(
             columns=columns[name],
-            p=vector.parameters[f"{name}.paca_P"],
-            grad_p=vector.gradients[f"{name}.paca_P"],
+            b=vector.computed[f"{name}.paca_P"],
+            grad_b=vector.gradients[f"{name}.paca_P"],
             scale=config.scale,
         )
         for name in names
@@ -123,7 +127,7 @@ def _meft(base: BaseModel, config: MeftConfig, seed: int) -> Adapter:
         initial[f"{name}.meft_keys"] = _kaiming((experts, width, d), rng)
         initial[f"{name}.meft_values"] = torch.zeros(experts, width, d)
         initial[f"{name}.meft_router"] = _kaiming((experts, d), rng)
-    vector = make_vector(initial, base.device)
+    vector = make_vector(initial, base.device, torch.float32)
     layers = {
         name: MeftLayer(
             keys=vector.parameters[f"{name}.meft_keys"],

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from pando_kernels.packed_attention import (
+    AttentionRule,
     causal_window,
-    packed_attention,
-    softcapped_attention,
+    masked_attention,
+    quickest_attention,
 )
 from pando_kernels.plan import current_plan
 
@@ -43,23 +42,14 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """query [B, H, Q, D], key and value [B, H_kv, K, D] -> [B, Q, H, D]. The mask is not used."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rule = AttentionRule(scale, sliding_window, softcap)
     plan = current_plan()
-    if plan is not None and sum(plan.lengths) == key.shape[2] == query.shape[2]:
-        out = packed_attention(query, key, value, plan.lengths, scale, sliding_window, softcap)
-        return out, None
-    return _unpacked(query, key, value, scale, sliding_window, softcap), None
-
-
-def _unpacked(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None, softcap: float | None
-) -> Tensor:
-    """Generation: the queries are the last of the keys' positions. Returns [B, Q, H, D]."""
-    queries, keys = q.shape[2], k.shape[2]
-    visible = causal_window(queries, keys, window, q.device)
-    if softcap:
-        return softcapped_attention(q, k, v, visible, scale, softcap).transpose(1, 2)
-    mask = None if queries == 1 and (window is None or keys <= window) else visible
-    out = functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
-    return torch.Tensor.transpose(out, 1, 2).contiguous()
+    queries, keys = query.shape[2], key.shape[2]
+    if plan is not None and plan.sequences.tokens == keys == queries:
+        q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))
+        return quickest_attention(q, k, v, plan.sequences, rule)[None], None
+    # Generation: the queries are the last of the keys' positions.
+    sees_all = queries == 1 and (sliding_window is None or keys <= sliding_window)
+    visible = None if sees_all else causal_window(queries, keys, sliding_window, query.device)
+    out = masked_attention(query, key, value, visible, rule)
+    return out.transpose(1, 2).contiguous(), None

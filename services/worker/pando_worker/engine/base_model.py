@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from pando_kernels.frozen_head import FrozenHead
+from pando_kernels.frozen_weight import DenseWeight, FrozenWeight
 from pando_kernels.fused_linear import AdaptedLinear
+from pando_kernels.linear_group import LinearGroup
 from pando_kernels.meft import attach_meft
 from pando_kernels.needed_rows import skip_unneeded_rows
-from pando_kernels.plan import NeededRows, Plan, planned
+from pando_kernels.plan import NeededRows, make_plan
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.attention import IMPLEMENTATION, register_attention
+from pando_worker.engine.decoder import Decoder, ModuleDecoder
+from pando_worker.engine.fused_model import fuse, fuses, merged, stack_linears
+
+log = logging.getLogger(__name__)
 
 _FEED_FORWARD = re.compile(r"^(mlp|ffn|feed_forward|feedforward)$")
 
@@ -27,29 +33,22 @@ _FEED_FORWARD = re.compile(r"^(mlp|ffn|feed_forward|feedforward)$")
 class BaseModel:
     """A frozen base, opened.
 
-    `linears` maps each adaptable layer's full name to it; `feed_forwards` names the networks beside
-    which MEFT works. `decoder` maps token ids to final hidden states, which `head` turns to logits.
+    `linears` maps each adaptable layer's full name to it, `groups` are those that run as one
+    product; `feed_forwards` names the networks beside which MEFT works. `decoder` maps token ids to
+    final hidden states, which `head` turns to logits; `model` is the same base, layer by layer.
     """
 
     path: str
     model: PreTrainedModel
-    decoder: Callable[..., Any]
+    decoder: Decoder
     head: FrozenHead
     linears: dict[str, AdaptedLinear]
+    groups: tuple[LinearGroup, ...]
     feed_forwards: tuple[str, ...]
     hidden_size: int
     max_positions: int
     device: torch.device
     dtype: torch.dtype
-
-    def hidden_states(self, ids: Tensor, positions: Tensor, plan: Plan) -> Tensor:
-        """Final hidden states of a packed microbatch: ids, positions int64 [T] -> [T, d]."""
-        with planned(plan):
-            output = self.decoder(
-                input_ids=ids[None], position_ids=positions[None], use_cache=False
-            )
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
 
     def match(self, targets: tuple[str, ...]) -> list[str]:
         """Full names of the linears that `targets` mean: "all-linear", leaf names or suffixes.
@@ -79,16 +78,25 @@ class BaseModel:
         return [name for name in self.linears if name in found]
 
     def digest(self) -> str:
-        """SHA-256 over every parameter's bytes: equal before and after, the base is untouched."""
+        """SHA-256 over every weight's bytes: equal before and after, the base is untouched."""
         sha = hashlib.sha256()
-        for name, parameter in self.model.named_parameters():
+        named: list[tuple[str, Tensor]] = list(self.model.named_parameters())
+        for group in self.groups:
+            stored = (*group.weight.stored, *(() if group.bias is None else (group.bias,)))
+            named += [(" ".join(group.names), tensor) for tensor in stored]
+        for name, tensor in named:
             sha.update(name.encode())
-            data = parameter.detach().contiguous().view(torch.uint8)
+            data = tensor.detach().contiguous().view(torch.uint8)
             sha.update(data.cpu().numpy().tobytes())
         return sha.hexdigest()
 
 
-def load_base(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> BaseModel:
+Freeze = Callable[[Tensor], FrozenWeight]
+
+
+def load_base(
+    path: str, device: str = "cpu", dtype: torch.dtype = torch.float32, freeze: Freeze = DenseWeight
+) -> BaseModel:
     """Load a causal language model from a folder or hub id and open it.
 
     Raises:
@@ -103,30 +111,51 @@ def load_base(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32
         trust_remote_code=False,
         use_safetensors=True,
     )
-    return open_base(model, path, device)
+    return open_base(model, path, device, freeze)
 
 
-def open_base(model: PreTrainedModel, path: str, device: str = "cpu") -> BaseModel:
-    """Freeze a loaded model and put `AdaptedLinear` where its decoder blocks have linears."""
+def open_base(
+    model: PreTrainedModel, path: str, device: str = "cpu", freeze: Freeze = DenseWeight
+) -> BaseModel:
+    """Freeze a loaded model and put `AdaptedLinear` where its decoder blocks have linears.
+
+    Weights go to the device and through `freeze` one group at a time, so that a base that is stored
+    quantised never lies there whole in 16 bit.
+    """
     register_attention()
     model.set_attn_implementation(IMPLEMENTATION)
-    model.requires_grad_(False).eval().to(device)
-    decoder = model.base_model
+    model.requires_grad_(False).eval()
     output = model.get_output_embeddings()
     if not isinstance(output, nn.Linear):
         raise InvalidRequest(f"{path} has no linear output layer: not a causal language model")
-    linears: dict[str, AdaptedLinear] = {}
-    feed_forwards: list[str] = []
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and module is not output:
-            parent_name, _, leaf = name.rpartition(".")
-            adapted = AdaptedLinear(name, module)
-            setattr(model.get_submodule(parent_name), leaf, adapted)
-            linears[name] = adapted
-        elif _FEED_FORWARD.match(name.rpartition(".")[2]):
-            attach_meft(name, module)
-            feed_forwards.append(name)
-    if feed_forwards and _block(feed_forwards[-1]) == max(map(_block, linears), default=-1):
+    fusible = fuses(model)
+    stem = model.base_model_prefix
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not output
+    }
+    layers = len(model.base_model.layers) if fusible else 0
+    names = merged(stem, layers) if fusible else [(name,) for name in linears]
+    adapted: dict[str, AdaptedLinear] = {}
+    groups = []
+    for group_names in names:
+        group = stack_linears(
+            group_names,
+            [linears.pop(name) for name in group_names],
+            lambda weight: freeze(weight.to(device)),
+            torch.device(device),
+        )
+        groups.append(group)
+        for name, linear in zip(group_names, _members(group), strict=True):
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, linear)
+            adapted[name] = linear
+    model.to(device)
+    feed_forwards = _feed_forwards(model)
+    for name in feed_forwards:
+        attach_meft(name, model.get_submodule(name))
+    if feed_forwards and _block(feed_forwards[-1]) == max(map(_block, adapted), default=-1):
         last = model.get_submodule(feed_forwards[-1])
         if _only_linears(last):
             skip_unneeded_rows(last)
@@ -134,19 +163,48 @@ def open_base(model: PreTrainedModel, path: str, device: str = "cpu") -> BaseMod
     base = BaseModel(
         path=path,
         model=model,
-        decoder=decoder,
+        decoder=ModuleDecoder(model.base_model),
         head=FrozenHead(
             output.weight, output.bias, float(getattr(text, "final_logit_softcapping", 0) or 0)
         ),
-        linears=linears,
-        feed_forwards=tuple(feed_forwards),
+        linears=adapted,
+        groups=tuple(groups),
+        feed_forwards=feed_forwards,
         hidden_size=int(text.hidden_size),
         max_positions=int(text.max_position_embeddings),
         device=output.weight.device,
         dtype=output.weight.dtype,
     )
-    _check_packing(base)
+    if fusible:
+        by_first = {group.names[0]: group for group in groups}
+        fused = replace(base, decoder=fuse(model, stem, by_first))
+        if _packing_error(fused) <= _tolerance(fused):
+            return fused
+        log.warning("%s: the fused decoder differs from the model; running it by module", path)
+    error = _packing_error(base)
+    if not error <= _tolerance(base):
+        raise InvalidRequest(
+            f"{path} ({type(model).__name__}) cannot be trained packed: its logits "
+            f"differ by {error:.2g} (relative) from those of the same sequences alone",
+            param="model",
+        )
     return base
+
+
+def _members(group: LinearGroup) -> list[AdaptedLinear]:
+    """A module for each linear of a group, on the group's own memory."""
+    members, start = [], 0
+    for name, width in zip(group.names, group.widths, strict=True):
+        rows = slice(start, start + width)
+        bias = None if group.bias is None else group.bias[rows]
+        members.append(AdaptedLinear(name, group.weight.rows(rows.start, rows.stop), bias))
+        start += width
+    return members
+
+
+def _feed_forwards(model: PreTrainedModel) -> tuple[str, ...]:
+    names = (name for name, _ in model.named_modules())
+    return tuple(name for name in names if _FEED_FORWARD.match(name.rpartition(".")[2]))
 
 
 def _block(name: str) -> int:
@@ -161,27 +219,28 @@ def _only_linears(module: nn.Module) -> bool:
     return all(isinstance(part, AdaptedLinear) for part in owners)
 
 
+def _tolerance(base: BaseModel) -> float:
+    return 1e-3 if base.dtype == torch.float32 else 0.1
+
+
 @torch.no_grad()
-def _check_packing(base: BaseModel) -> None:
-    """Two sequences packed must give the logits that the model's own attention gives each alone."""
+def _packing_error(base: BaseModel) -> float:
+    """How far two sequences' packed logits are from those that the model's own attention gives each
+    alone, relative to the largest."""
     vocabulary = base.head.weight.shape[0]
     lengths = (5, 3)
     ids = torch.arange(sum(lengths), device=base.device) * 7919 % vocabulary
     positions = torch.cat([torch.arange(n, device=base.device) for n in lengths])
     needed = torch.tensor([1, 2, 4, 6], device=base.device)
-    plan = Plan((), lengths, NeededRows(needed, Plan((), (3, 1))))
-    ours = base.head.logits(base.hidden_states(ids, positions, plan)[needed])
+    few = make_plan([(3, {}), (1, {})], device=base.device)
+    plan = replace(
+        make_plan([(n, {}) for n in lengths], device=base.device), needed=NeededRows(needed, few)
+    )
+    ours = base.head.logits(base.decoder.evaluate(ids, positions, plan))
     base.model.set_attn_implementation("eager")
     theirs = torch.cat(
         [base.model(input_ids=part[None]).logits[0].float() for part in ids.split(lengths)]
     )
     theirs = theirs[needed]
     base.model.set_attn_implementation(IMPLEMENTATION)
-    tolerance = 1e-3 if base.dtype == torch.float32 else 0.1
-    error = float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))
-    if not error <= tolerance:
-        raise InvalidRequest(
-            f"{base.path} ({type(base.model).__name__}) cannot be trained packed: its logits "
-            f"differ by {error:.2g} (relative) from those of the same sequences alone",
-            param="model",
-        )
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6))

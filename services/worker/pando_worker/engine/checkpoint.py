@@ -71,6 +71,7 @@ def restore_checkpoint(resident: ResidentJob, folder: Path) -> None:
         ("square", vector.square),
     ):
         target.copy_(tensors[name])
+    vector.refresh()
     for module, columns in resident.adapter.columns.items():
         columns.copy_(tensors[f"columns.{module}"])
     resident.abandon_batch()

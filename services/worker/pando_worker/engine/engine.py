@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pando_kernels.plan import AdapterSet
 from pando_shared.errors import InvalidRequest, TrainingFailed
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
@@ -65,6 +66,8 @@ class Engine:
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
         self._jobs: dict[str, ResidentJob] = {}
+        self._adapters = AdapterSet(())
+        self._slots: dict[str, int] = {}
 
     @property
     def jobs(self) -> Mapping[str, ResidentJob]:
@@ -83,13 +86,20 @@ class Engine:
         # A newcomer starts level with the least served, so it neither waits nor takes over.
         resident.served_tokens = min((j.served_tokens for j in self._jobs.values()), default=0)
         self._jobs[job.id] = resident
+        self._seat()
         return resident
 
     def leave(self, job_id: str) -> ResidentJob:
         """Take a job out; a step in progress is given up. Raises KeyError."""
         resident = self._jobs.pop(job_id)
         resident.abandon_batch()
+        self._seat()
         return resident
+
+    def _seat(self) -> None:
+        """Give every resident job a slot, which kernels know its adapter by."""
+        self._adapters = AdapterSet(tuple(job.adapter.layers for job in self._jobs.values()))
+        self._slots = {job_id: slot for slot, job_id in enumerate(self._jobs)}
 
     def step(self) -> list[StepReport | JobFailed]:
         """Microbatches of unfinished jobs' sequences, and the optimizer steps they complete."""
@@ -97,8 +107,8 @@ class Engine:
         batches = self._take(active)
         if not batches:
             return []
-        shares = [[_share(resident, count) for resident, count in batch] for batch in batches]
-        found = self._lanes.run(self.base, shares, train=True)
+        shares = [[self._share(resident, count) for resident, count in batch] for batch in batches]
+        found = self._lanes.run(self.base, self._adapters, shares, train=True)
         turns = [turn for batch in batches for turn in batch]
         results = [result for lane in found for result in lane]
         reports: list[StepReport | JobFailed] = []
@@ -111,13 +121,23 @@ class Engine:
             try:
                 report = self._after_turn(resident)
             except TrainingFailed as failure:
-                del self._jobs[resident.job.id]
+                self.leave(resident.job.id)
                 reports.append(JobFailed(resident.job.id, failure.code, failure.message))
             else:
                 if report is not None:
                     reports.append(report)
         self._settle(active)
         return reports
+
+    def _share(self, resident: ResidentJob, count: int) -> Share:
+        """The job's next `count` sequences, weighed so that its loss is a mean over targets."""
+        batch = resident.current_batch()
+        return Share(
+            slot=self._slots[resident.job.id],
+            sequences=batch.pending[:count],
+            target_weight=1.0 / max(1, batch.targets),
+            dropout_keys=resident.dropout_keys(count),
+        )
 
     def _take(self, active: Sequence[ResidentJob]) -> list[list[tuple[ResidentJob, int]]]:
         """Which jobs' next sequences to train now, and how many: a microbatch for each lane."""
@@ -189,8 +209,8 @@ class Engine:
                 sequences.append(valid.sequence(index))
                 room -= len(sequences[-1][0])
                 index += 1
-            share = Share(resident.adapter, sequences, 0.0, None)
-            (result,) = run_microbatch(self.base, [share], train=False)
+            share = Share(self._slots[job_id], sequences, 0.0)
+            (result,) = run_microbatch(self.base, self._adapters, [share], train=False)
             loss, hits, targets = (
                 loss + result.loss,
                 hits + result.hits,
@@ -203,13 +223,3 @@ class Engine:
         resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
 
-
-def _share(resident: ResidentJob, count: int) -> Share:
-    """The job's next `count` sequences, weighed so that its step's loss is a mean over targets."""
-    batch = resident.current_batch()
-    return Share(
-        adapter=resident.adapter,
-        sequences=batch.pending[:count],
-        target_weight=1.0 / max(1, batch.targets),
-        dropout=resident.dropout(count),
-    )

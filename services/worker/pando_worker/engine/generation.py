@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from pando_kernels.plan import Plan, Segment, planned
+from pando_kernels.plan import make_plan, planned
 from pando_worker.engine.base_model import BaseModel
 
 
@@ -45,8 +45,8 @@ def generate(
         count = ids.shape[1]
         positions = torch.arange(position - count, position, device=base.device)[None]
         # No sequence lengths: the attention then follows the cache instead of a packing.
-        with planned(Plan((Segment(0, count, layers),), ())):
-            output = base.decoder(
+        with planned(make_plan([(count, layers)], (), device=base.device)):
+            output = base.model.base_model(
                 input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
             )
         logits = base.head.logits(output.last_hidden_state[0, -1:])[0]

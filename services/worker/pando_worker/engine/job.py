@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pando_kernels.dropout import SequenceDropout
 from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.training import Plan
 from pando_worker.engine.adapters import Adapter
@@ -79,23 +77,21 @@ class ResidentJob:
             )
         return self.batch
 
-    def dropout(self, count: int) -> SequenceDropout | None:
-        """Masks for the next `count` sequences of the batch; None: this adapter has no dropout.
+    def dropout_keys(self, count: int) -> list[int] | None:
+        """Keys of the masks of the batch's next `count` sequences; None: no dropout here.
 
-        A sequence's masks follow from seed, step and its place in the batch alone, so neighbours,
-        the microbatches' size and interruptions leave no trace in them.
+        They follow from seed, step and a sequence's place in the batch alone, so neighbours, the
+        microbatches' size and interruptions leave no trace in the masks.
         """
         if not (isinstance(self.job.adapter, LoraConfig) and self.job.adapter.dropout):
             return None
         batch = self.current_batch()
         first = batch.sequences - len(batch.pending)
-        rows = (len(tokens) for tokens, _ in batch.pending[:count])
-        return SequenceDropout(tuple((n, self._rng(first + i)) for i, n in enumerate(rows)))
+        return [self._key(first + i) for i in range(count)]
 
-    def _rng(self, sequence: int) -> torch.Generator:
+    def _key(self, sequence: int) -> int:
         seed = np.random.SeedSequence([self.job.plan.config.seed, self.step, sequence])
-        device = self.adapter.vector.value.device
-        return torch.Generator(device).manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+        return int(seed.generate_state(1, np.uint64)[0] >> 1)
 
     def abandon_batch(self) -> None:
         """Forget a step in progress; it starts anew from its first sequence."""

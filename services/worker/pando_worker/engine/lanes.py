@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
+from pando_kernels.plan import AdapterSet
 from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.microbatch import Result, run_microbatch
 from pando_worker.engine.packed_batch import Share
@@ -27,14 +28,20 @@ class Lanes:
         )
 
     def run(
-        self, base: BaseModel, batches: Sequence[Sequence[Share]], train: bool
+        self,
+        base: BaseModel,
+        adapters: AdapterSet,
+        batches: Sequence[Sequence[Share]],
+        train: bool,
     ) -> list[list[Result]]:
         """`run_microbatch` for each; no job may be in two of them.
 
         A single microbatch runs in the calling thread, with all of its cores.
         """
         if len(batches) == 1:
-            return [run_microbatch(base, batches[0], train)]
-        running = [self._pool.submit(run_microbatch, base, batch, train) for batch in batches]
+            return [run_microbatch(base, adapters, batches[0], train)]
+        running = [
+            self._pool.submit(run_microbatch, base, adapters, batch, train) for batch in batches
+        ]
         wait(running)  # whatever one of them raises, none may still work when it is dealt with
         return [lane.result() for lane in running]

@@ -40,6 +40,7 @@ def load_export(base: BaseModel, folder: Path) -> Mapping[str, LoraLinear | Meft
         if module not in base.linears:
             raise InvalidRequest(f"the adapter changes {module}, which {base.path} does not have")
         b = tensors[f"{_PREFIX}{module}.lora_B.weight"]
+        a, b = a.to(base.dtype), b.to(base.dtype)
         layers[module] = LoraLinear(a, b, grad_a=a, grad_b=b, scale=scale)
     return layers
 

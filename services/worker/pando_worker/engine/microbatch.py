@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from pando_kernels.frozen_head import frozen_head_loss
+from pando_kernels.plan import AdapterSet
 from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.decoder import Tape
 from pando_worker.engine.packed_batch import Share, pack_shares
 
 #: The output layer's logits exist for this many numbers at a time (fp32, so 4 bytes each).
@@ -24,26 +26,30 @@ class Result:
     targets: int
 
 
-def run_microbatch(base: BaseModel, shares: Sequence[Share], train: bool) -> list[Result]:
+def run_microbatch(
+    base: BaseModel, adapters: AdapterSet, shares: Sequence[Share], train: bool
+) -> list[Result]:
     """Forward all shares packed together; with `train`, add to each adapter's gradient.
 
     A job's gradient is that of `target_weight` · Σ loss over its own target tokens.
     """
-    batch = pack_shares(shares, base.device)
-    with torch.set_grad_enabled(train):
-        hidden = base.hidden_states(batch.ids, batch.positions, batch.plan)
+    batch = pack_shares(shares, adapters, base.device)
+    tape: Tape | None = None
+    if train:
+        hidden, tape = base.decoder.train(batch.ids, batch.positions, batch.plan)
+    else:
+        with torch.no_grad():
+            hidden = base.decoder.evaluate(batch.ids, batch.positions, batch.plan)
     with torch.no_grad():
-        losses, hits, d_rows = frozen_head_loss(
-            hidden.detach().index_select(0, batch.rows),
+        losses, hits, d_hidden = frozen_head_loss(
+            hidden,
             batch.labels,
             batch.weights if train else None,
             base.head,
             chunk=max(16, _LOGITS_AT_ONCE // base.head.weight.shape[0]),
         )
-    if d_rows is not None and hidden.requires_grad:
-        d_hidden = torch.zeros_like(hidden)
-        d_hidden.index_copy_(0, batch.rows, d_rows)
-        hidden.backward(d_hidden)
+    if tape is not None and d_hidden is not None:
+        tape.backward(d_hidden)
     loss_sums = [float(part.sum(dtype=torch.float64)) for part in losses.split(batch.counts)]
     hit_sums = [int(part.sum()) for part in hits.split(batch.counts)]
     return [

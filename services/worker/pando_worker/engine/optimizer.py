@@ -38,6 +38,7 @@ def finish_step(resident: ResidentJob) -> tuple[float, float]:
             plan.config.weight_decay,
         ),
     )
+    vector.refresh()
     vector.gradient.zero_()
     resident.step += 1
     return rate, norm

@@ -11,75 +11,84 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pando_kernels.dropout import SequenceDropout
-from pando_kernels.plan import NeededRows, Plan, Segment
-from pando_worker.engine.adapters import Adapter
+from pando_kernels.dropout import RowKeys
+from pando_kernels.plan import AdapterSet, NeededRows, Plan
+from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.sequences import Sequences
 
 TokensAndTargets = tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One job's part of a microbatch: its adapter, its sequences, and a target's loss weight."""
+    """One job's part of a microbatch: its slot in the set of adapters, its sequences, and a
+    target's loss weight. `dropout_keys` are the sequences' 64-bit keys; None: no dropout.
+    """
 
-    adapter: Adapter | None
+    slot: int
     sequences: Sequence[TokensAndTargets]
     target_weight: float
-    dropout: SequenceDropout | None
+    dropout_keys: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
     """T tokens of all shares, of which n predict a target.
 
-    ids, positions int64 [T]; rows int64 [n], where the predictions are made; labels int64 [n];
-    weights fp32 [n]. `counts` are the shares' numbers of targets, which sum to n.
+    ids, positions int64 [T]; labels int64 [n], predicted from the plan's needed rows; weights fp32
+    [n]. `counts` are the shares' numbers of targets, which sum to n.
     """
 
     ids: Tensor
     positions: Tensor
-    rows: Tensor
     labels: Tensor
     weights: Tensor
     counts: tuple[int, ...]
     plan: Plan
 
 
-def pack_shares(shares: Sequence[Share], device: torch.device) -> PackedBatch:
+def pack_shares(
+    shares: Sequence[Share], adapters: AdapterSet, device: torch.device
+) -> PackedBatch:
     """Pack without padding. Position i - 1 predicts token i where `targets[i]` holds."""
     sequences = [sequence for share in shares for sequence in share.sequences]
     lengths = [len(tokens) for tokens, _ in sequences]
-    starts = np.cumsum([0, *lengths])
     found = [np.flatnonzero(targets) for _, targets in sequences]
     targets_of = [len(at) for at in found]
-
-    segments, needed, counts = [], [], []
-    first = start = needed_start = 0
-    for share in shares:
-        last = first + len(share.sequences)
-        stop, here = int(starts[last]), targets_of[first:last]
-        layers = share.adapter.layers if share.adapter is not None else {}
-        segments.append(Segment(start, stop, layers, share.dropout))
-        thinned = share.dropout.thinned(here) if share.dropout is not None else None
-        needed.append(Segment(needed_start, needed_start + sum(here), layers, thinned))
-        counts.append(sum(here))
-        first, start, needed_start = last, stop, needed_start + sum(here)
+    first = np.cumsum([0, *(len(share.sequences) for share in shares)])
+    starts, needed_starts = np.cumsum([0, *lengths]), np.cumsum([0, *targets_of])
+    counts = np.diff(needed_starts[first])
 
     def tensor(parts: Sequence[NDArray[np.integer[Any]]]) -> Tensor:
         return torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(device)
 
     rows = tensor([at + (begin - 1) for at, begin in zip(found, starts[:-1], strict=True)])
+    positions = tensor([np.arange(length) for length in lengths])
+    keys = None
+    if any(share.dropout_keys is not None for share in shares):
+        each = [key for s in shares for key in s.dropout_keys or [0] * len(s.sequences)]
+        keys = RowKeys(tensor([np.repeat(np.array(each, np.int64), lengths)]), positions)
+    slots = tuple(share.slot for share in shares)
+
+    def layout(starts: NDArray[np.integer[Any]], keys: RowKeys | None) -> SegmentLayout:
+        return SegmentLayout(tuple(starts[first].tolist()), slots, device, keys)
+
+    needed = Plan(
+        adapters,
+        layout(needed_starts, None if keys is None else keys.rows(rows)),
+        Sequences(tuple(targets_of), device),
+    )
     weights = torch.tensor([share.target_weight for share in shares], device=device)
     return PackedBatch(
         ids=tensor([tokens for tokens, _ in sequences]),
-        positions=tensor([np.arange(length) for length in lengths]),
-        rows=rows,
+        positions=positions,
         labels=tensor([tokens[at] for (tokens, _), at in zip(sequences, found, strict=True)]),
-        weights=weights.repeat_interleave(torch.tensor(counts, device=device)),
-        counts=tuple(counts),
+        weights=weights.repeat_interleave(torch.from_numpy(counts).to(device)),
+        counts=tuple(counts.tolist()),
         plan=Plan(
-            tuple(segments),
-            tuple(lengths),
-            NeededRows(rows, Plan(tuple(needed), tuple(targets_of))),
+            adapters,
+            layout(starts, keys),
+            Sequences(tuple(lengths), device),
+            NeededRows(rows, needed),
         ),
     )

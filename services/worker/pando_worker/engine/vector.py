@@ -20,26 +20,41 @@ class ParameterVector:
 
     `parameters[name]` and `gradients[name]` are views of the named tensors. One vector makes the
     norm, the clip, the update, the checkpoint and the byte count of a job one operation each.
+    `shadow` is `value` in the type that the base computes in, None if that is fp32; `computed` are
+    the views that layers multiply with, of the shadow if there is one.
     """
 
     value: Tensor
     gradient: Tensor
     mean: Tensor
     square: Tensor
+    shadow: Tensor | None
     parameters: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
+    computed: Mapping[str, Tensor]
 
     @property
     def bytes(self) -> int:
-        return 4 * self.value.numel() * self.value.element_size()
+        shadow = 0 if self.shadow is None else self.shadow.nbytes
+        return 4 * self.value.nbytes + shadow
+
+    def refresh(self) -> None:
+        """Bring the shadow up to the values, which something other than a step has changed."""
+        if self.shadow is not None:
+            self.shadow.copy_(self.value)
 
     @property
     def parameter_count(self) -> int:
         return sum(view.numel() for view in self.parameters.values())
 
 
-def make_vector(initial: Mapping[str, Tensor], device: torch.device) -> ParameterVector:
-    """A vector that starts at the given tensors, its gradient and moments at zero."""
+def make_vector(
+    initial: Mapping[str, Tensor], device: torch.device, compute: torch.dtype
+) -> ParameterVector:
+    """A vector that starts at the given tensors, its gradient and moments at zero.
+
+    Layers multiply with it in the type `compute`.
+    """
     offsets, size = {}, 0
     for name, tensor in initial.items():
         offsets[name] = size
@@ -55,4 +70,8 @@ def make_vector(initial: Mapping[str, Tensor], device: torch.device) -> Paramete
     parameters = views(value)
     for name, tensor in initial.items():
         parameters[name].copy_(tensor)
-    return ParameterVector(value, gradient, mean, square, parameters, views(gradient))
+    shadow = None if compute == torch.float32 else value.to(compute)
+    computed = parameters if shadow is None else views(shadow)
+    return ParameterVector(
+        value, gradient, mean, square, shadow, parameters, views(gradient), computed
+    )
