@@ -27,7 +27,7 @@ class FrozenWeight(Protocol):
         ...
 
     def dense(self) -> Tensor:
-        """W [N, K] as numbers of `dtype`, to be read only: itself or, where it is packed, a copy."""
+        """W [N, K] as numbers of `dtype`, for reading only: itself or, if it is packed, a copy."""
         ...
 
     def column_norms(self) -> Tensor:
@@ -70,7 +70,8 @@ class DenseWeight:
         return self.weight
 
     def column_norms(self) -> Tensor:
-        return self.weight.float().norm(dim=0)
+        norms: Tensor = torch.linalg.vector_norm(self.weight, dim=0, dtype=torch.float32)
+        return norms
 
     def rows(self, start: int, stop: int) -> DenseWeight:
         return DenseWeight(self.weight[start:stop])

@@ -50,6 +50,13 @@ class Int8Weight:
         copy = torch.empty_like(self.codes, dtype=self.dtype)
         return torch.mul(self.codes, self.scale, out=copy)
 
+    def column_norms(self) -> Tensor:
+        norms: Tensor = torch.linalg.vector_norm(self.dense(), dim=0, dtype=torch.float32)
+        return norms
+
+    def rows(self, start: int, stop: int) -> Int8Weight:
+        return Int8Weight(self.codes[start:stop], self.scale[start:stop], self.dtype)
+
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, self.dense(), bias)
 

@@ -18,12 +18,12 @@ BLOCK = 64
 
 @dataclass(frozen=True, slots=True)
 class Nf4Weight:
-    """W [N, K] in 4.13 bits a number: 16 levels at quantiles of a normal, a scale a block of 64.
+    """W [N, K] as 16 levels at quantiles of a normal and a scale a block of 64: 4.13 bits a number.
 
-    codes uint8 [N, 32 B], B = ⌈K / 64⌉, two numbers a byte, the earlier in the upper half. A block's
-    scale is its largest magnitude, held in 8 bits: low + step · scales, with scales uint8 [N, B]
-    and low, step fp32 [N, 1]. The paper cuts blocks, of numbers and of scales, from the whole
-    weight; here none leaves its row, so that weights can be stacked without changing.
+    codes uint8 [N, 32 B], B = ⌈K / 64⌉: two numbers a byte, the earlier in the upper half. The
+    scale of a block is its largest magnitude, held in 8 bits: low + step · scales, with scales
+    uint8 [N, B] and low, step fp32 [N, 1]. The paper cuts blocks, of numbers and of scales, from
+    the whole weight; here none leaves its row, so that weights can be stacked without changing.
     """
 
     codes: Tensor
@@ -70,6 +70,14 @@ class Nf4Weight:
         )
         copy: Tensor = bitsandbytes.dequantize_4bit(self.codes.view(-1, 1), state)
         return copy[:, : self.columns]
+
+    def column_norms(self) -> Tensor:
+        norms: Tensor = torch.linalg.vector_norm(self.dense(), dim=0, dtype=torch.float32)
+        return norms
+
+    def rows(self, start: int, stop: int) -> Nf4Weight:
+        codes, scales, low, step = (tensor[start:stop] for tensor in self.stored)
+        return Nf4Weight(codes, scales, low, step, self.columns, self.dtype)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, self.dense(), bias)
