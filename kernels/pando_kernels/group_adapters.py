@@ -55,8 +55,11 @@ def _behind_each_other(tensors: Sequence[Tensor]) -> Tensor | None:
     """Matrices [r, K] that are adjacent in one storage, as one [G·r, K]."""
     first = tensors[0]
     step = first.numel() * first.element_size()
+    storage = first.untyped_storage().data_ptr()  # others may happen to lie right behind
     for i, tensor in enumerate(tensors):
         if tensor.shape != first.shape or tensor.data_ptr() != first.data_ptr() + i * step:
+            return None
+        if tensor.untyped_storage().data_ptr() != storage:
             return None
     r, k = first.shape
     return first.as_strided((len(tensors) * r, k), (k, 1))

@@ -1,0 +1,88 @@
+"""What `aot.py` compiles: calls as training makes them. Add a case for each new kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from pando_kernels import triton_ops
+from pando_kernels.dropout import RowKeys
+from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
+from pando_kernels.lora import LoraLinear
+from pando_kernels.paca import PacaLinear
+from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.triton.gemm_expand import gemm_expand
+
+#: Rows matter little to a compiler; the widths are of one layer of an 8B model: q, k, v.
+TOKENS, K, WIDTHS = 64, 4096, (4096, 1024, 1024)
+CPU = torch.device("cpu")
+
+
+def lora(rank: int, dtype: torch.dtype, dropout: float) -> SlotAdapter:
+    members = (
+        LoraLinear(
+            torch.zeros(rank, K, dtype=dtype),
+            torch.zeros(n, rank, dtype=dtype),
+            torch.zeros(rank, K),
+            torch.zeros(n, rank),
+            1.0,
+            dropout,
+        )
+        for n in WIDTHS
+    )
+    return SlotAdapter(tuple(members))
+
+
+def paca(rank: int, dtype: torch.dtype, dropout: float) -> SlotAdapter:
+    members = (
+        PacaLinear(
+            torch.arange(rank),
+            torch.zeros(n, rank, dtype=dtype),
+            torch.zeros(n, rank),
+            1.0,
+            dropout,
+        )
+        for n in WIDTHS
+    )
+    return SlotAdapter(tuple(members))
+
+
+def segment_operations(
+    make: Callable[[int, torch.dtype, float], SlotAdapter],
+    rank: int,
+    dtype: torch.dtype,
+    dropout: float = 0.0,
+) -> None:
+    """Forward and backward of one group with one job."""
+    group = GroupAdapters((make(rank, dtype, dropout),), WIDTHS)
+    keys = RowKeys(torch.zeros(TOKENS, dtype=torch.int64), torch.arange(TOKENS))
+    layout = SegmentLayout((0, TOKENS), (0,), CPU, keys)
+    x, y = (torch.zeros(TOKENS, n, dtype=dtype) for n in (K, sum(WIDTHS)))
+    s = triton_ops.shrink(x, group, layout)
+    triton_ops.expand(s, group, layout, y)
+    ds = triton_ops.reduce(y, s, group, layout)
+    triton_ops.weigh(ds, x, group, layout)
+    triton_ops.unshrink(ds, group, layout, x)
+
+
+def base_product(rank: int, dtype: torch.dtype) -> None:
+    """A frozen product with the expansion in its epilogue."""
+    group = GroupAdapters((lora(rank, dtype, 0.0),), WIDTHS)
+    layout = SegmentLayout((0, TOKENS), (0,), CPU)
+    x, w = (torch.zeros(rows, K, dtype=dtype) for rows in (TOKENS, sum(WIDTHS)))
+    s = torch.zeros(TOKENS, group.columns, dtype=dtype)
+    gemm_expand(x, w, None, s, group, layout)
+
+
+BF16, FP32 = torch.bfloat16, torch.float32
+
+#: Name -> what launches the kernels that are to be compiled. None of them runs.
+CASES: dict[str, Callable[[], None]] = {
+    "lora-bf16-16": lambda: segment_operations(lora, 16, BF16),
+    "lora-bf16-128": lambda: segment_operations(lora, 128, BF16),
+    "lora-bf16-16-dropout": lambda: segment_operations(lora, 16, BF16, 0.1),
+    "paca-bf16-16-dropout": lambda: segment_operations(paca, 16, BF16, 0.1),
+    "lora-fp32-16": lambda: segment_operations(lora, 16, FP32),
+    "gemm-bf16-16": lambda: base_product(16, BF16),
+}

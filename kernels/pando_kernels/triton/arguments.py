@@ -1,0 +1,74 @@
+"""Arguments that many kernels share, and what is asked of them lest a kernel go astray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pando_kernels.group_adapters import GroupAdapters
+from pando_kernels.lora import LoraLinear
+from pando_kernels.segment_layout import TILE_ROWS, SegmentLayout
+from pando_kernels.triton.philox import signed
+
+
+def of_tiles(layout: SegmentLayout) -> dict[str, Any]:
+    tables = layout.tables
+    return {
+        "tiles": tables.tiles,
+        "seg_start": tables.seg_start,
+        "seg_slot": tables.seg_slot,
+        "ROWS": TILE_ROWS,
+    }
+
+
+def of_slots(group: GroupAdapters) -> dict[str, Any]:
+    addresses, numbers = group.table
+    return {"table": addresses, "numbers": numbers, "G": len(group.widths), "R": group.rank}
+
+
+def of_dropout(group: GroupAdapters, layout: SegmentLayout) -> dict[str, Any]:
+    """Raises ValueError if there is dropout and the layout has no keys."""
+    keys, dropout = layout.keys, group.has_dropout
+    if keys is None and dropout:
+        raise ValueError("an adapter with dropout needs the rows' keys in the layout")
+    unread = layout.tables.seg_start
+    return {
+        "sequence": unread if keys is None else keys.sequence,
+        "position": unread if keys is None else keys.position,
+        "site": signed(group.site),
+        "DROPOUT": dropout,
+    }
+
+
+def readable(x: Tensor) -> Tensor:
+    """x [T, n], copied if its rows are not contiguous."""
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
+def writable(y: Tensor) -> Tensor:
+    """y [T, n] itself; ValueError if its rows are not contiguous."""
+    if y.stride(1) != 1:
+        raise ValueError(f"a tensor that is added to needs contiguous rows; strides {y.stride()}")
+    return y
+
+
+def has_kind(group: GroupAdapters, kind: type) -> bool:
+    return any(isinstance(slot.first, kind) for slot in group.slots if slot is not None)
+
+
+def check_types(group: GroupAdapters, dtype: torch.dtype) -> None:
+    """Adapters must be of the type of activations, with gradients in fp32: else TypeError."""
+    for slot in group.slots:
+        for member in slot.members if slot is not None else ():
+            if member is None:
+                continue
+            if member.b.dtype != dtype or member.grad_b.dtype != torch.float32:
+                raise TypeError(
+                    f"kernels for {dtype} need B of that type and its gradient in float32; "
+                    f"got {member.b.dtype} and {member.grad_b.dtype}"
+                )
+            if isinstance(member, LoraLinear) and member.a.dtype != dtype:
+                raise TypeError(f"kernels for {dtype} need A of that type; got {member.a.dtype}")
+            break
