@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pando_shared.adapters import AdapterConfig, LoraConfig
+from pando_shared.base_format import base_format, unpacked_bytes
 from pando_shared.catalogue import BaseModel
 from pando_shared.memory import (
     activation_bytes_per_token,
@@ -42,20 +43,13 @@ def assumed_worker(settings: Settings) -> Worker:
         budget_bytes=sys.maxsize,
         heartbeat_at=0.0,
         token_budget=settings.token_budget or default_token_budget(device),
-        weight_bytes=weight_bytes(settings.dtype, device),
+        base_format=base_format(settings.dtype, device),
     )
 
 
 def default_token_budget(device: str) -> int:
     """Tokens of a microbatch: enough to fill the device, few enough to leave memory for jobs."""
     return 1024 if device == "cpu" else 16384
-
-
-def weight_bytes(dtype: str | None, device: str) -> int:
-    """Bytes of one frozen weight: float32 on a CPU, bfloat16 on a GPU, unless `dtype` says."""
-    if dtype is None:
-        return 4 if device == "cpu" else 2
-    return 4 if dtype == "float32" else 2
 
 
 def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker:
@@ -75,8 +69,9 @@ def token_budget_on(worker: Worker, base: BaseModel) -> int:
     A third of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
     base fits a 24 GB card with small microbatches and fills an 80 GB one with large ones.
     """
-    free = worker.budget_bytes - _resident(worker, base)
-    per_token = activation_bytes_per_token(base, LoraConfig(), worker.weight_bytes)
+    held = worker.base_format
+    free = worker.budget_bytes - _resident(worker, base) - unpacked_bytes(base, held)
+    per_token = activation_bytes_per_token(base, LoraConfig(), held.compute_bytes)
     affordable = int(_ACTIVATION_SHARE * free / per_token) if free > 0 else 0
     return min(worker.token_budget, max(_SMALLEST_TOKEN_BUDGET, affordable))
 
@@ -89,11 +84,11 @@ def predict_on(
     A sequence of `longest` tokens is never split, even where it exceeds the token budget.
     """
     tokens = max(token_budget_on(worker, base), longest)
-    return predict_peak_bytes(base, adapters, tokens, worker.weight_bytes, _resident(worker, base))
+    return predict_peak_bytes(base, adapters, tokens, worker.base_format, _resident(worker, base))
 
 
 def _resident(worker: Worker, base: BaseModel) -> int:
     """What the base takes on the worker: measured where it is in memory, predicted elsewhere."""
     if worker.base_model == base.name and worker.resident_bytes:
         return worker.resident_bytes
-    return resident_bytes(base, worker.weight_bytes)
+    return resident_bytes(base, worker.base_format)

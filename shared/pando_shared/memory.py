@@ -1,15 +1,17 @@
 """The byte model: what a worker needs at its peak, predicted from shapes alone.
 
 M(S) = base + Σ (adapter + gradient + optimizer) + activations(token budget) + logits chunk
+     + the largest weight unpacked, where the base is quantised
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from typing import Protocol
 
 from pando_shared.adapters import ALL_LINEAR, AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+from pando_shared.base_format import BaseFormat, base_bytes, unpacked_bytes
+from pando_shared.base_shape import BaseShape, LinearShape
 
 #: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
 RUNTIME_BYTES = 512 << 20
@@ -19,42 +21,6 @@ _TRAINED_BYTES = 4 * 4
 #: chunk, its copy in the base's type and a temporary exist at once.
 _LOGITS_AT_ONCE = 4 << 20
 _LOGITS_COPIES = 3
-
-
-class LinearShape(Protocol):
-    """A kind of linear layer, `count` of them in the model."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def in_features(self) -> int: ...
-    @property
-    def out_features(self) -> int: ...
-    @property
-    def count(self) -> int: ...
-
-
-class BaseShape(Protocol):
-    """What the byte model needs to know of a base; `catalogue.BaseModel` is one."""
-
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv_heads(self) -> int: ...
-    @property
-    def head_dim(self) -> int: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def parameters(self) -> int: ...
-    @property
-    def linears(self) -> Sequence[LinearShape]: ...
 
 
 def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:
@@ -113,16 +79,16 @@ def activation_bytes_per_token(base: BaseShape, adapter: AdapterConfig, element_
     return base.layers * (kept * element_bytes + 4 * extra_fp32)
 
 
-def resident_bytes(base: BaseShape, weight_dtype_bytes: int) -> int:
+def resident_bytes(base: BaseShape, held: BaseFormat) -> int:
     """Bytes of a worker that has loaded this base and trains nothing."""
-    return RUNTIME_BYTES + base.parameters * weight_dtype_bytes
+    return RUNTIME_BYTES + base_bytes(base, held)
 
 
 def predict_peak_bytes(
     base: BaseShape,
     adapters: Sequence[AdapterConfig],
     token_budget: int,
-    weight_dtype_bytes: int,
+    held: BaseFormat,
     resident: int,
 ) -> int:
     """Peak bytes of a worker that trains these adapters together.
@@ -131,13 +97,15 @@ def predict_peak_bytes(
     those of a full microbatch, all of it from the hungriest adapter.
     """
     trained = sum(adapter_bytes(base, adapter) for adapter in adapters)
+    element_bytes = held.compute_bytes
     per_token = max(
-        (activation_bytes_per_token(base, a, weight_dtype_bytes) for a in adapters), default=0
+        (activation_bytes_per_token(base, a, element_bytes) for a in adapters), default=0
     )
     # The backward pass of a layer holds a few of its widest tensors on top.
     widest = max(base.intermediate_size, base.hidden_size)
-    backward = token_budget * weight_dtype_bytes * (3 * widest + 4 * base.hidden_size)
+    backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
     logits = 4 * _LOGITS_COPIES * max(_LOGITS_AT_ONCE, 16 * base.vocab_size)
     largest = max((adapter_bytes(base, adapter) for adapter in adapters), default=0)
     optimizer_scratch = largest // 4
-    return resident + trained + token_budget * per_token + backward + logits + optimizer_scratch
+    step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
+    return resident + trained + step + optimizer_scratch

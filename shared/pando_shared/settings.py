@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pando_shared.base_format import Dtype
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -40,8 +42,10 @@ class Settings(BaseSettings):
     device: str | None = Field(
         default=None, description="cpu or cuda:N; default: cuda:0 if there is one"
     )
-    dtype: str | None = Field(
-        default=None, description="float32 or bfloat16; default: bfloat16 on a GPU"
+    dtype: Dtype | None = Field(
+        default=None,
+        description="of the base; nf4 and int8 pack its linears; default: bfloat16 on a GPU, "
+        "float32 on a CPU",
     )
     token_budget: PositiveInt | None = Field(
         default=None, description="tokens a microbatch, at most"

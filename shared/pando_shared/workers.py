@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pando_shared.base_format import BaseFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,8 @@ class Worker:
     budget_bytes: int
     heartbeat_at: float
     token_budget: int
-    #: Bytes of one frozen weight in the type this worker holds bases in.
-    weight_bytes: int = 4
+    #: How this worker holds bases.
+    base_format: BaseFormat = field(default_factory=BaseFormat)
     base_model: str | None = None
     resident_bytes: int = 0
     peak_bytes: int = 0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from pando_shared.base_format import base_format
 from pando_shared.catalogue import read_base_model
 from pando_shared.clock import Clock
 from pando_shared.errors import InvalidRequest
-from pando_shared.fleet import default_token_budget, token_budget_on, weight_bytes
+from pando_shared.fleet import default_token_budget, token_budget_on
 from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -22,13 +24,13 @@ from pando_shared.workers import Worker
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.device import (
     choose_device,
-    choose_dtype,
     choose_lanes,
     memory_bytes,
     release_cached,
     used_bytes,
 )
 from pando_worker.engine.engine import Engine
+from pando_worker.engine.quantized import freeze_weight
 from pando_worker.lease_keeper import LeaseKeeper
 from pando_worker.metrics import WorkerMetrics
 from pando_worker.progress_log import ProgressLog
@@ -62,7 +64,6 @@ class Host:
     models: Mapping[str, str]
     metrics: WorkerMetrics
     device: str
-    dtype: torch.dtype
     worker: Worker
     publisher: Publisher
     #: Whether the process has been asked to end: a round then yields after the current step.
@@ -111,7 +112,13 @@ class Host:
         log.info("loading base model %s from %s", name, self.models[name])
         disable_progress_bar()  # a service's log is no place for one
         shape = read_base_model(name, Path(self.models[name]))
-        base = load_base(self.models[name], self.device, self.dtype)
+        held = self.worker.base_format
+        base = load_base(
+            self.models[name],
+            self.device,
+            getattr(torch, held.compute),
+            partial(freeze_weight, storage=held.storage),
+        )
         release_cached(self.device)
         self.worker = replace(self.worker, base_model=name, resident_bytes=used_bytes(self.device))
         self.engine = Engine(
@@ -142,7 +149,7 @@ def open_host(
         budget_bytes=budget,
         heartbeat_at=clock.now(),
         token_budget=settings.token_budget or default_token_budget(device),
-        weight_bytes=weight_bytes(settings.dtype, device),
+        base_format=base_format(settings.dtype, device),
         models=tuple(models),
     )
     return Host(
@@ -153,7 +160,6 @@ def open_host(
         models=models,
         metrics=metrics or WorkerMetrics(),
         device=device,
-        dtype=choose_dtype(settings.dtype, device),
         worker=worker,
         publisher=Publisher(store, storage, clock),
         stopping=stopping,

@@ -15,6 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pando_api.token_count import SAMPLE_BYTES, count_tokens
+from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.errors import InvalidTrainingFile
@@ -85,7 +86,7 @@ def test_an_estimate_adds_up_and_creates_nothing(
     adapter = create_job(client, **body, adapter={"rank": 4})
     kept = store.get_job(adapter["id"]).spec.adapter
     assert found["predicted_peak_bytes"] == predict_peak_bytes(
-        base, [kept], 512, 4, resident_bytes(base, 4)
+        base, [kept], 512, BaseFormat(), resident_bytes(base, BaseFormat())
     )
     assert storage.names("jobs") == [adapter["id"]]
 

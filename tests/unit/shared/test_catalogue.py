@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PretrainedConfig
 
 from pando_shared.adapters import LoraConfig
+from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import Linear, load_catalogue, read_base_model
 from pando_shared.errors import InvalidRequest
 from pando_shared.memory import predict_peak_bytes
@@ -55,8 +56,8 @@ def test_fused_projections_are_found_under_their_own_names(tmp_path: Path) -> No
 def test_the_byte_model_takes_what_the_catalogue_gives(tmp_path: Path) -> None:
     save(LlamaConfig(**SMALL), tmp_path)
     base = read_base_model("small", tmp_path)
-    one = predict_peak_bytes(base, [LoraConfig()], 512, 4, 0)
-    two = predict_peak_bytes(base, [LoraConfig(), LoraConfig()], 512, 4, 0)
+    one = predict_peak_bytes(base, [LoraConfig()], 512, BaseFormat(), 0)
+    two = predict_peak_bytes(base, [LoraConfig(), LoraConfig()], 512, BaseFormat(), 0)
     assert two > one > base.weight_bytes
 
 

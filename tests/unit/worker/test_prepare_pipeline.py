@@ -11,6 +11,7 @@ import pytest
 
 from pando_shared import layout, lifecycle
 from pando_shared.adapters import LoraConfig
+from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.clock import FakeClock
 from pando_shared.codec import decode
@@ -113,7 +114,7 @@ def test_good_data_queues_the_job(
     assert (job.training.batch_size, job.training.n_epochs) == (1, 10)
     assert job.progress.total_steps == 30
     assert job.predicted_peak_bytes == predict_peak_bytes(
-        BASE, [LoraConfig(rank=4)], 256, 4, resident_bytes(BASE, 4)
+        BASE, [LoraConfig(rank=4)], 256, BaseFormat(), resident_bytes(BASE, BaseFormat())
     )
     assert decode(Job, context.storage.read(layout.job_record("ftjob-1"))) == job
     assert messages(context, "warn") == []

@@ -20,19 +20,6 @@ def choose_device(wanted: str | None) -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-def choose_dtype(wanted: str | None, device: str) -> torch.dtype:
-    """The base's type: the one asked for, else bfloat16 on a GPU and float32 on a CPU.
-
-    Raises:
-        ValueError: not a floating type that a base can be held in.
-    """
-    name = wanted or ("float32" if device == "cpu" else "bfloat16")
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise ValueError(f"dtype must be one of {', '.join(known)}; got {name!r}")
-    return known[name]
-
-
 def choose_lanes(device: str) -> int:
     """Microbatches to run side by side: one a core on a CPU, one on a GPU."""
     return torch.get_num_threads() if device == "cpu" else 1
