@@ -17,6 +17,7 @@ from pando_kernels.group_adapters import GroupAdapters, Member, SlotAdapter
 from pando_kernels.lora import LoraLinear
 from pando_kernels.paca import PacaLinear
 from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.segment_ops import SegmentOps
 
 
 @dataclass(frozen=True)
@@ -234,3 +235,34 @@ def assert_near(actual: Tensor, expected: Tensor, bound: Tensor, roundings: floa
     limit = roundings * torch.finfo(actual.dtype).eps * bound + torch.finfo(actual.dtype).tiny
     error = (actual.double() - expected).abs()
     assert bool((error <= limit).all()), f"off by {float((error / limit).max()):.3g} of the limit"
+
+
+def run(ops: SegmentOps, world: World) -> dict[str, Tensor]:
+    """What the five operations make of a world; its gradients are accumulated into."""
+    group, layout = world.group, world.layout
+    y, dx = world.y.clone(), world.dx.clone()
+    s = ops.shrink(world.x, group, layout)
+    ops.expand(world.s, group, layout, y)
+    ds = ops.reduce(world.dy, world.s, group, layout)
+    ops.weigh(world.ds, world.x, group, layout)
+    ops.unshrink(world.ds, group, layout, dx)
+    return {"s": s, "y": y, "ds": ds, "dx": dx}
+
+
+def alone(world: World, segment: int) -> World:
+    """One segment's rows and adapter without the others, whose ranks no longer widen S."""
+    start, stop = world.layout.starts[segment : segment + 2]
+    rows = slice(start, stop)
+    slot = world.group.slots[world.layout.slots[segment]]
+    group = replace(world.group, slots=(slot,))
+    keys = world.layout.keys
+    assert keys is not None
+    layout = SegmentLayout((0, stop - start), (0,), world.layout.device, keys.rows(rows))
+    wide = world.group.rank
+    columns = [g * wide + i for g in range(len(group.widths)) for i in range(group.rank)]
+    return World(
+        group,
+        layout,
+        *(getattr(world, name)[rows].clone() for name in ("x", "y", "dy", "dx")),
+        *(getattr(world, name)[rows][:, columns].clone() for name in ("s", "ds")),
+    )

@@ -145,10 +145,10 @@ def _reduce_tiles(
     )
     sums = call.config("sum_db")
     tiles = call.outputs(sums.block)
-    columns = min(sums.columns, up_to)
+    sum_columns = min(sums.columns, up_to)
     launch(
         sum_db_kernel,
-        (len(call.group.slots), tiles.count, up_to // columns),
+        (len(call.group.slots), tiles.count, up_to // sum_columns),
         sums,
         db_parts=db_parts,
         N=width,
@@ -158,7 +158,8 @@ def _reduce_tiles(
         seg_chunk=tables.seg_chunk,
         SPAN=chosen.span,
         BN=sums.block,
-        RB=columns,
+        RB=sum_columns,
+        WRITTEN=columns,
         ALIGNED=tiles.aligned,
         ABOVE=above,
         UP_TO=up_to,

@@ -50,12 +50,14 @@ def sum_ds_kernel(
 @triton.jit(do_not_specialize=["segments"])
 def sum_db_kernel(
     db_parts, N, segments, outputs, seg_slot, seg_chunk, table, numbers,
-    SPAN: tl.constexpr, BN: tl.constexpr, RB: tl.constexpr, ALIGNED: tl.constexpr,
-    ABOVE: tl.constexpr, UP_TO: tl.constexpr, G: tl.constexpr, R: tl.constexpr,
+    SPAN: tl.constexpr, BN: tl.constexpr, RB: tl.constexpr, WRITTEN: tl.constexpr,
+    ALIGNED: tl.constexpr, ABOVE: tl.constexpr, UP_TO: tl.constexpr,
+    G: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     """Program (slot, tile of a member's columns, block of RB of its rank): grad_B += the parts.
 
-    Serves members whose rank is in (ABOVE, UP_TO]. db_parts [spans, N, UP_TO].
+    Serves members whose rank is in (ABOVE, UP_TO]. db_parts [spans, N, UP_TO], written in blocks
+    of WRITTEN columns as far as the rank reaches.
     """
     slot = tl.program_id(0)
     g, n, b_rows, exists = output_tile(outputs, tl.program_id(1), BN, ALIGNED)
@@ -64,6 +66,8 @@ def sum_db_kernel(
     if (rank <= ABOVE) | (rank > UP_TO):
         return
     inside = exists[:, None] & (i < rank)[None, :]
+    # Blocks are written whole; the compiler sees that they may be read in wide pieces.
+    written = i < (rank + WRITTEN - 1) // WRITTEN * WRITTEN
     grad = pointer(address(table, slot, g, G, GRAD_B), tl.float32)
     grad += b_rows.to(tl.int64)[:, None] * rank + i[None, :]
     acc = tl.zeros((BN, RB), tl.float32)
@@ -72,6 +76,5 @@ def sum_db_kernel(
             first, count = first_place(seg_chunk, segment, SPAN)
             for place in tl.range(first, first + count):
                 at = db_parts + (tl.cast(place, tl.int64) * N + n)[:, None] * UP_TO + i[None, :]
-                # Columns beyond the rank are read in wide pieces, and not stored.
-                acc += tl.load(at, mask=exists[:, None], other=0.0)
+                acc += tl.load(at, mask=exists[:, None] & written[None, :], other=0.0)
     tl.store(grad, acc + tl.load(grad, mask=inside, other=0.0), mask=inside)
