@@ -2,52 +2,64 @@
 
     python benchmarks/capacity.py [--json FILE]
 
-For Llama-3.1-8B's shapes in bfloat16 and every method's default adapter. A prediction from shapes:
-nothing is loaded.
+For the shapes of Llama 3.1, 8B and 70B, in every form a worker can hold them in on a GPU, and every
+method's default adapter. A prediction from shapes: nothing is loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+from pando_shared.base_format import Dtype, base_bytes, base_format
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.fleet import default_token_budget, predict_on, token_budget_on
 from pando_shared.settings import Settings
 from pando_shared.workers import Worker
 
-CARDS_GB = (24, 40, 80, 141)
+CARDS_GB = (12, 24, 40, 80, 141)
+DTYPES: tuple[Dtype, ...] = ("bfloat16", "int8", "nf4")
 METHODS: tuple[AdapterConfig, ...] = (LoraConfig(), PacaConfig(), MeftConfig())
-LAYERS, HIDDEN, FEED_FORWARD, KEY_VALUE = 32, 4096, 14336, 1024
-LLAMA_8B = BaseModel(
-    name="llama-3.1-8b",
-    path="",
-    hidden_size=HIDDEN,
-    intermediate_size=FEED_FORWARD,
-    layers=LAYERS,
-    heads=32,
-    kv_heads=8,
-    head_dim=128,
-    vocab_size=128_256,
-    max_positions=131_072,
-    weight_bytes=2 * 8_030_261_248,
-    parameters=8_030_261_248,
-    linears=(
-        Linear("q_proj", HIDDEN, HIDDEN, LAYERS),
-        Linear("k_proj", HIDDEN, KEY_VALUE, LAYERS),
-        Linear("v_proj", HIDDEN, KEY_VALUE, LAYERS),
-        Linear("o_proj", HIDDEN, HIDDEN, LAYERS),
-        Linear("gate_proj", HIDDEN, FEED_FORWARD, LAYERS),
-        Linear("up_proj", HIDDEN, FEED_FORWARD, LAYERS),
-        Linear("down_proj", FEED_FORWARD, HIDDEN, LAYERS),
-    ),
-    tied=False,
-)
+KEY_VALUE, VOCABULARY = 1024, 128_256
 
 
-def worker_of(card_gb: int) -> Worker:
+def llama(name: str, layers: int, hidden: int, feed_forward: int) -> BaseModel:
+    linears = (
+        Linear("q_proj", hidden, hidden, layers),
+        Linear("k_proj", hidden, KEY_VALUE, layers),
+        Linear("v_proj", hidden, KEY_VALUE, layers),
+        Linear("o_proj", hidden, hidden, layers),
+        Linear("gate_proj", hidden, feed_forward, layers),
+        Linear("up_proj", hidden, feed_forward, layers),
+        Linear("down_proj", feed_forward, hidden, layers),
+    )
+    in_blocks = sum(linear.in_features * linear.out_features * layers for linear in linears)
+    parameters = in_blocks + 2 * VOCABULARY * hidden + (2 * layers + 1) * hidden
+    return BaseModel(
+        name=name,
+        path="",
+        hidden_size=hidden,
+        intermediate_size=feed_forward,
+        layers=layers,
+        heads=hidden // 128,
+        kv_heads=8,
+        head_dim=128,
+        vocab_size=VOCABULARY,
+        max_positions=131_072,
+        weight_bytes=2 * parameters,
+        parameters=parameters,
+        linears=linears,
+        tied=False,
+    )
+
+
+BASES = (llama("8B", 32, 4096, 14336), llama("70B", 80, 8192, 28672))
+
+
+def worker_of(card_gb: int, dtype: Dtype) -> Worker:
     device = "cuda:0"
     return Worker(
         id=f"{card_gb} GB",
@@ -56,13 +68,13 @@ def worker_of(card_gb: int) -> Worker:
         budget_bytes=int(0.9 * card_gb * 1e9),
         heartbeat_at=0.0,
         token_budget=default_token_budget(device),
-        weight_bytes=2,
+        base_format=base_format(dtype, device),
     )
 
 
-def jobs_that_fit(worker: Worker, adapter: AdapterConfig, headroom: float) -> int:
+def jobs_that_fit(worker: Worker, base: BaseModel, adapter: AdapterConfig, headroom: float) -> int:
     jobs = 0
-    while predict_on(worker, LLAMA_8B, [adapter] * (jobs + 1)) * (1 + headroom) <= (
+    while predict_on(worker, base, [adapter] * (jobs + 1)) * (1 + headroom) <= (
         worker.budget_bytes
     ):
         jobs += 1
@@ -77,16 +89,29 @@ def main() -> None:
     options = parser.parse_args()
     headroom = Settings().memory_headroom
     rows = []
-    print(f"{'card':>7} {'tokens a microbatch':>20} {'LoRA':>6} {'PaCA':>6} {'MEFT':>6}")
-    for card in CARDS_GB:
-        worker = worker_of(card)
-        fits = {config.type: jobs_that_fit(worker, config, headroom) for config in METHODS}
+    print(
+        f"{'base':>4} {'held in':>8} {'base GB':>8} {'card':>7} {'tokens a microbatch':>20} "
+        f"{'LoRA':>6} {'PaCA':>6} {'MEFT':>6}"
+    )
+    for base, dtype, card in itertools.product(BASES, DTYPES, CARDS_GB):
+        worker = worker_of(card, dtype)
+        fits = {config.type: jobs_that_fit(worker, base, config, headroom) for config in METHODS}
+        if not any(fits.values()):
+            continue
+        held, tokens = base_bytes(base, worker.base_format), token_budget_on(worker, base)
         rows.append(
-            {"card_gb": card, "token_budget": token_budget_on(worker, LLAMA_8B), "jobs": fits}
+            {
+                "base": base.name,
+                "dtype": dtype,
+                "base_bytes": held,
+                "card_gb": card,
+                "token_budget": tokens,
+                "jobs": fits,
+            }
         )
         print(
-            f"{worker.id:>7} {rows[-1]['token_budget']:20,} {fits['lora']:6} {fits['paca']:6} "
-            f"{fits['meft']:6}"
+            f"{base.name:>4} {dtype:>8} {held / 1e9:8.1f} {worker.id:>7} {tokens:20,} "
+            f"{fits['lora']:6} {fits['paca']:6} {fits['meft']:6}"
         )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

@@ -16,8 +16,9 @@ RUN /opt/pando/bin/pip install --no-cache-dir -c constraints.txt torch transform
 COPY shared shared
 COPY kernels kernels
 COPY services/worker services/worker
-RUN /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
-    ./shared ./kernels ./services/worker
+RUN if [ "$TORCH" = cuda ]; then extra="[quantized]"; fi; \
+    /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
+    ./shared "./kernels$extra" ./services/worker
 
 FROM ${PYTHON_IMAGE}
 # A volume is mounted on the home; a new one takes over its owner.

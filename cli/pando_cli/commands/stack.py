@@ -21,6 +21,7 @@ from pando_cli.stack.plan import StackPlan, parse_models
 from pando_cli.stack.ports import free_port
 from pando_cli.stack.shut_down import shut_down
 from pando_cli.stack.stop_signals import StopSignals
+from pando_shared.base_format import Dtype
 
 READY_SECONDS = 120.0
 
@@ -45,6 +46,14 @@ def up(
     device: Annotated[
         Literal["auto", "cpu"], typer.Option(help="auto: a worker on every GPU, else the CPU.")
     ] = "auto",
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option(
+            help="How the base is held; nf4 and int8 fit a larger one.  "
+            "Default: bfloat16 on a GPU, float32 on the CPU.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once it is ready.")
     ] = False,
@@ -66,12 +75,13 @@ def up(
 
         pando up
         pando up --model llama=meta-llama/Llama-3.1-8B --port 9000
+        pando up --model llama=meta-llama/Llama-3.1-70B --dtype nf4
         KEY=$(pando up --detach --json | jq -r .api_key)
     """
     output = Output(as_json)
     place = Home.locate(home)
     if detach:
-        ready = start_detached(place, _options(host, port, model, device, timeout))
+        ready = start_detached(place, _options(host, port, model, device, dtype, timeout))
         output.result(ready, _card(ready, ["`pando down` stops it."]))
         return
     plan = StackPlan(
@@ -80,6 +90,7 @@ def up(
         port=port or free_port(host),
         models=parse_models(model) if model else default_models(),
         devices=devices(device),
+        dtype=dtype,
     )
 
     def report(stack: RunningStack) -> None:
@@ -140,9 +151,15 @@ def describe(stack: RunningStack) -> dict[str, Any]:
 
 
 def _options(
-    host: str, port: int, models: list[str] | None, device: str, timeout: float
+    host: str,
+    port: int,
+    models: list[str] | None,
+    device: str,
+    dtype: Dtype | None,
+    timeout: float,
 ) -> list[str]:
     options = ["--host", host, "--port", str(port), "--device", device, "--timeout", str(timeout)]
+    options += [] if dtype is None else ["--dtype", dtype]
     return options + [word for model in models or () for word in ("--model", model)]
 
 

@@ -15,17 +15,23 @@ from pando_cli.home import Home
 from pando_cli.stack.ports import free_ports
 from pando_cli.stack.redis_server import RedisAddress, find_redis_server
 from pando_cli.stack.service_spec import ServiceSpec, Tier
+from pando_shared.base_format import Dtype
 
 
 @dataclass(frozen=True, slots=True)
 class StackPlan:
-    """Everything `pando up` was asked for. `models` maps names to folders or hub ids."""
+    """Everything `pando up` was asked for.
+
+    `models` maps names to folders or hub ids. `dtype` says how workers hold a base; None: as fits
+    their device, or as $PANDO_DTYPE says.
+    """
 
     home: Home
     host: str
     port: int
     models: Mapping[str, str]
     devices: tuple[str, ...]
+    dtype: Dtype | None = None
 
     @property
     def url(self) -> str:
@@ -44,7 +50,8 @@ class StackPlan:
 
     def environment(self, redis: RedisAddress) -> dict[str, str]:
         """The PANDO_* variables that all services share."""
-        return {
+        chosen = {} if self.dtype is None else {"PANDO_DTYPE": str(self.dtype)}
+        return chosen | {
             "PANDO_REDIS_URL": redis.url,
             "PANDO_STORAGE_URL": f"file://{self.home.storage}",
             "PANDO_MODELS": ",".join(f"{name}={path}" for name, path in self.models.items()),

@@ -31,6 +31,16 @@ def test_services_read_what_is_passed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert settings.cache_dir == tmp_path / "cache"
 
 
+def test_a_form_of_the_base_is_passed_if_one_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = RedisAddress("127.0.0.1", 6380, "secret")
+    assert "PANDO_DTYPE" not in plan(tmp_path).environment(address)
+    for name, value in plan(tmp_path, dtype="nf4").environment(address).items():
+        monkeypatch.setenv(name, value)
+    assert Settings().dtype == "nf4"
+
+
 def test_a_worker_for_every_gpu(tmp_path: Path) -> None:
     specs = service_specs(plan(tmp_path, devices=("cuda:0", "cuda:1")), {})
     workers = [s for s in specs if s.name.startswith("worker")]

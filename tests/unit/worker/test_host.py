@@ -1,0 +1,40 @@
+"""The base that a worker loads is in the form that it was told to hold it in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from worker_world import BASE, World
+
+from pando_kernels.frozen_weight import DenseWeight
+from pando_kernels.int8_weight import Int8Weight
+from pando_kernels.nf4_weight import Nf4Weight
+from pando_shared.base_format import BaseFormat
+from pando_shared.jobs import JobState
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "held", "computed"),
+    [
+        ("bfloat16", DenseWeight, BaseFormat("bfloat16", "dense"), torch.bfloat16),
+        ("nf4", Nf4Weight, BaseFormat("float32", "nf4"), torch.float32),
+        ("int8", Int8Weight, BaseFormat("float32", "int8"), torch.float32),
+    ],
+)
+def test_a_base_is_held_as_told(world: World, dtype, kind, held, computed):
+    world.settings = world.settings.model_copy(update={"dtype": dtype})
+    world.start_worker()
+    base = world.host.use_base(BASE).base
+    assert {type(group.weight) for group in base.groups} == {kind}
+    assert base.dtype == computed
+    (told,) = world.store.list_workers()
+    assert told.base_format == held
+    assert told.resident_bytes > 0
+
+
+def test_a_job_trains_on_a_base_in_nf4(world: World):
+    world.settings = world.settings.model_copy(update={"dtype": "nf4"})
+    world.start_worker()
+    job = world.submit()
+    world.round(job)
+    assert world.job(job).state is JobState.SUCCEEDED
