@@ -51,7 +51,7 @@ def keep_mask(keys: RowKeys, site: int, width: int, probability: float) -> Tenso
         site,
     )
     halves = torch.stack([half for word in words for half in (word & 0xFFFF, word >> 16)], dim=-1)
-    return (halves >= threshold(probability)).view(len(keys.position), -1)[:, :width]
+    return (halves >= threshold(probability)).flatten(1)[:, :width]
 
 
 def philox(

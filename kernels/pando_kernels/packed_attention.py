@@ -20,8 +20,8 @@ from pando_kernels.sequences import Sequences
 class AttentionRule:
     """What a layer's attention does with its scores.
 
-    scale multiplies q·k. window: each token sees itself and the `window - 1` tokens before it; None:
-    all before it. softcap: scores become softcap · tanh(score / softcap) (Gemma 2).
+    scale multiplies q·k. window: each token sees itself and the `window - 1` tokens before it;
+    None: all before it. softcap: scores become softcap · tanh(score / softcap) (Gemma 2).
     """
 
     scale: float
@@ -44,14 +44,17 @@ def packed_attention(
         return _varlen(q, k, v, sequences, rule)
     lengths = list(sequences.lengths)
     pieces = zip(*(t.split(lengths) for t in (q, k, v)), strict=True)
-    return torch.cat([_one_sequence(*piece, rule) for piece in pieces])
+    return torch.cat([_one_sequence(*piece, rule=rule) for piece in pieces])
 
 
 def _varlen_serves(q: Tensor, v: Tensor, rule: AttentionRule) -> bool:
     """Whether flash attention over variable lengths can take this."""
     sixteen_bit = q.dtype in (torch.bfloat16, torch.float16)
     fits = q.shape[-1] == v.shape[-1] <= 256 and q.shape[-1] % 8 == 0
-    return q.is_cuda and sixteen_bit and fits and not rule.softcap and _varlen_options() is not None
+    if not (q.is_cuda and sixteen_bit and fits) or rule.softcap:
+        return False
+    options = _varlen_options()
+    return options is not None and (rule.window is None or "window_size" in options)
 
 
 @cache
@@ -92,11 +95,10 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: Attenti
     if repeat:
         k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
     starts, longest = sequences.starts, sequences.longest
-    out: Tensor = varlen_attn(q, k, v, starts, starts, longest, longest, **arguments)
-    return out
+    return cast(Tensor, varlen_attn(q, k, v, starts, starts, longest, longest, **arguments))
 
 
-def _one_sequence(q: Tensor, k: Tensor, v: Tensor, rule: AttentionRule) -> Tensor:
+def _one_sequence(q: Tensor, k: Tensor, v: Tensor, *, rule: AttentionRule) -> Tensor:
     """q [L, H, D] -> [L, H, D]."""
     length = q.shape[0]
     gqa = q.shape[1] != k.shape[1]
@@ -149,17 +151,22 @@ class AttentionTape:
 def attention_forward(
     q: Tensor, k: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule
 ) -> tuple[Tensor, AttentionTape]:
-    """As `packed_attention`, without autograd: returns [T, H, D] and what `attention_backward` needs.
+    """As `packed_attention`, without autograd: [T, H, D], and what `attention_backward` needs.
 
     q, k and v must not change until then.
     """
     if _by_hand_serves(q, v, sequences, rule):
         out = q.new_empty(q.shape)
         pieces = _heads_first(sequences, q, k, v, out)
-        kept = [cpu_attention.forward(*piece, rule.scale) for piece in pieces]
+        kept = [
+            cpu_attention.forward(q_i, k_i, v_i, out_i, rule.scale)
+            for q_i, k_i, v_i, out_i in pieces
+        ]
         return out, AttentionTape(out, (q, k, v), kept)
     with torch.enable_grad():
-        leaves = tuple(t.detach().requires_grad_() for t in (q, k, v))
+        leaves = (q.detach(), k.detach(), v.detach())
+        for leaf in leaves:
+            leaf.requires_grad_()
         out = packed_attention(*leaves, sequences, rule)
     return out.detach(), AttentionTape(out, leaves, None)
 
@@ -218,6 +225,4 @@ def quickest_attention(
 
 
 def _by_hand_serves(q: Tensor, v: Tensor, sequences: Sequences, rule: AttentionRule) -> bool:
-    return (
-        q.device.type == "cpu" and q.shape[-1] == v.shape[-1] and rule.hides_nothing(sequences)
-    )
+    return q.device.type == "cpu" and q.shape[-1] == v.shape[-1] and rule.hides_nothing(sequences)

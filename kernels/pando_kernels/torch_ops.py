@@ -17,9 +17,7 @@ from pando_kernels.paca import PacaLinear
 from pando_kernels.segment_layout import SegmentLayout
 
 
-def _parts(
-    group: GroupAdapters, layout: SegmentLayout
-) -> Iterator[tuple[slice, SlotAdapter]]:
+def _parts(group: GroupAdapters, layout: SegmentLayout) -> Iterator[tuple[slice, SlotAdapter]]:
     for rows, index in layout.parts():
         slot = group.slots[index]
         if slot is not None:
@@ -40,12 +38,9 @@ def _fills(slot: SlotAdapter, group: GroupAdapters) -> bool:
     return all(member is not None and member.rank == group.rank for member in slot.members)
 
 
-def _add_product(target: Tensor, left: Tensor, right: Tensor, alpha: float) -> None:
-    """target += alpha · left right, where a gradient may be of a wider type than its factors."""
-    if target.dtype == left.dtype:
-        target.addmm_(left, right, alpha=alpha)
-    else:
-        target.add_(torch.mm(left, right), alpha=alpha)
+def _add_product(gradient: Tensor, left: Tensor, right: Tensor) -> None:
+    """gradient += left right, summed in the gradient's type: 16 bits would round and overflow."""
+    gradient.addmm_(left.to(gradient.dtype), right.to(gradient.dtype))
 
 
 def _dropped(
@@ -96,7 +91,7 @@ def reduce(dy: Tensor, s: Tensor, group: GroupAdapters, layout: SegmentLayout) -
                 columns = slice(g * group.rank, g * group.rank + member.rank)
                 part = dy[rows, group.outputs[g]]
                 ds[rows, columns].addmm_(part, member.b, beta=0, alpha=slot.first.scale)
-                _add_product(member.grad_b, part.t(), s[rows, columns], 1.0)
+                _add_product(member.grad_b, part.t(), s[rows, columns])
     return ds
 
 
@@ -107,12 +102,12 @@ def weigh(ds: Tensor, x: Tensor, group: GroupAdapters, layout: SegmentLayout) ->
             continue
         inputs = _dropped(x[rows], rows, slot, group, layout)
         if slot.stacked_a is not None and slot.first.rank == group.rank:
-            _add_product(slot.stacked_a[1], ds[rows].t(), inputs, 1.0)
+            _add_product(slot.stacked_a[1], ds[rows].t(), inputs)
             continue
         for g, member in enumerate(slot.members):
             if isinstance(member, LoraLinear):
                 columns = ds[rows, g * group.rank : g * group.rank + member.rank]
-                _add_product(member.grad_a, columns.t(), inputs, 1.0)
+                _add_product(member.grad_a, columns.t(), inputs)
 
 
 def unshrink(ds: Tensor, group: GroupAdapters, layout: SegmentLayout, dx: Tensor) -> None:
