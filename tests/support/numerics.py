@@ -33,20 +33,37 @@ def numerical_gradient(function: Callable[[], float], at: Tensor, step: float = 
     return gradient
 
 
+def gradient_like(parameter: Tensor) -> Tensor:
+    """Zeros for a parameter's gradient: of its type, but at least fp32."""
+    return torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
+
+
 def make_lora(
-    seed: int, features: tuple[int, int], rank: int, scale: float = 0.7, dropout: float = 0.0
+    seed: int,
+    features: tuple[int, int],
+    rank: int,
+    scale: float = 0.7,
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float64,
 ) -> LoraLinear:
-    """A LoRA in fp64 with random A and B; features are (in, out)."""
-    a, b = normal(seed, rank, features[0]), normal(seed + 1, features[1], rank)
-    return LoraLinear(a, b, torch.zeros_like(a), torch.zeros_like(b), scale, dropout)
+    """A LoRA with random A and B; features are (in, out)."""
+    a = normal(seed, rank, features[0], dtype=dtype)
+    b = normal(seed + 1, features[1], rank, dtype=dtype)
+    return LoraLinear(a, b, gradient_like(a), gradient_like(b), scale, dropout)
 
 
-def make_paca(seed: int, features: tuple[int, int], rank: int, scale: float = 0.7) -> PacaLinear:
-    """A PaCA in fp64 with random columns and a random P; features are (in, out)."""
+def make_paca(
+    seed: int,
+    features: tuple[int, int],
+    rank: int,
+    scale: float = 0.7,
+    dtype: torch.dtype = torch.float64,
+) -> PacaLinear:
+    """A PaCA with random columns and a random P; features are (in, out)."""
     rng = torch.Generator().manual_seed(seed)
     columns = torch.randperm(features[0], generator=rng)[:rank].sort().values
-    p = normal(seed + 1, features[1], rank)
-    return PacaLinear(columns, p, torch.zeros_like(p), scale)
+    p = normal(seed + 1, features[1], rank, dtype=dtype)
+    return PacaLinear(columns, p, gradient_like(p), scale)
 
 
 def make_meft(seed: int, d: int, experts: int, width: int, probes: int, top_k: int) -> MeftLayer:

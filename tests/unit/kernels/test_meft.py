@@ -9,8 +9,8 @@ from numerics import make_meft, normal, numerical_gradient
 from torch import nn
 
 from pando_kernels.adamw import AdamWSettings, adamw_step
-from pando_kernels.meft import MeftLayer, attach_meft
-from pando_kernels.plan import Plan, Segment, planned
+from pando_kernels.meft import MeftLayer, attach_meft, meft_backward, meft_forward
+from pando_kernels.plan import make_plan, planned
 
 
 def run(layer: MeftLayer, x: torch.Tensor, dy: torch.Tensor):
@@ -157,16 +157,16 @@ class TestBesideAFeedForward:
     def test_segments_in_the_middle_empty_and_without_adapter(self, network):
         first, second = make_meft(1, 8, 4, 3, 2, 4), make_meft(5, 8, 2, 5, 1, 3)
         unused = make_meft(9, 8, 2, 5, 1, 3)
-        segments = (
-            Segment(0, 3, {}),
-            Segment(3, 8, {"mlp": first}),
-            Segment(8, 8, {"mlp": unused}),
-            Segment(8, 9, {"elsewhere": unused}),
-            Segment(9, 20, {"mlp": second}),
-        )
+        segments = [
+            (3, {}),
+            (5, {"mlp": first}),
+            (0, {"mlp": unused}),
+            (1, {"elsewhere": unused}),
+            (11, {"mlp": second}),
+        ]
         x, dy = normal(7, 1, 20, 8), normal(8, 1, 20, 8)
         x_ours, x_theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-        with planned(Plan(segments, (20,))):
+        with planned(make_plan(segments)):
             y = network(x_ours)
         y.backward(dy)
         added = torch.zeros(20, 8, dtype=torch.float64)
@@ -182,9 +182,9 @@ class TestBesideAFeedForward:
 
     def test_outside_a_plan_nothing_is_added(self, network):
         x, layer = normal(7, 1, 5, 8), make_meft(1, 8, 4, 3, 2, 4)
-        with planned(Plan((Segment(0, 5, {"mlp": layer}),), (5,))):
+        with planned(make_plan([(5, {"mlp": layer})])):
             inside = network(x)
-        with planned(Plan((Segment(0, 5, {}),), (5,))):
+        with planned(make_plan([(5, {})])):
             without = network(x)
         assert torch.equal(network(x), without)
         assert not torch.equal(network(x), inside)
@@ -197,7 +197,7 @@ class TestBesideAFeedForward:
         layer = MeftLayer(*tensors, *(torch.zeros_like(t) for t in tensors), 4, 12)
         x = normal(7, 6, 8, dtype=torch.bfloat16).requires_grad_()
         dy = normal(8, 6, 8, dtype=torch.bfloat16)
-        with planned(Plan((Segment(2, 6, {"mlp": layer}),), (6,))):
+        with planned(make_plan([(2, {}), (4, {"mlp": layer})])):
             y = network(x)
         y.backward(dy)
         leaves = [
@@ -218,13 +218,9 @@ class TestBesideAFeedForward:
             if poison:
                 for tensor in (bad.keys, bad.values, bad.router):
                     tensor.fill_(float("nan"))
-            segments = (
-                Segment(0, 4, {"mlp": good}),
-                Segment(4, 8, {"mlp": bad}),
-                Segment(8, 12, {}),
-            )
+            segments = [(4, {"mlp": good}), (4, {"mlp": bad}), (4, {})]
             leaf = x.clone().requires_grad_()
-            with planned(Plan(segments, (12,))):
+            with planned(make_plan(segments)):
                 y = network(leaf)
             y.backward(dy)
             others = [0, 1, 2, 3, 8, 9, 10, 11]
@@ -232,3 +228,57 @@ class TestBesideAFeedForward:
             assert bool(bad.grad_router.isnan().any()) is poison
         for clean, poisoned in zip(*results, strict=True):
             assert torch.equal(clean, poisoned)
+
+
+class TestByHand:
+    """`meft_forward` and `meft_backward`, as a decoder calls them that has no autograd."""
+
+    def segments(self):
+        first, second = make_meft(1, 8, 4, 3, 2, 4), make_meft(5, 8, 2, 5, 1, 3)
+        return [(3, {}), (5, {"mlp": first}), (0, {"mlp": second}), (2, {}), (6, {"mlp": second})]
+
+    def test_they_add_to_what_is_there(self):
+        segments = self.segments()
+        plan, x, dy = make_plan(segments), normal(7, 16, 8), normal(8, 16, 8)
+        y, dx = normal(9, 16, 8), normal(10, 16, 8)
+        expected_y, expected_dx = y.clone(), dx.clone()
+        kept = meft_forward(x, y, "mlp", plan)
+        meft_backward(x, dy, dx, kept)
+        for rows, layer in (
+            (slice(3, 8), segments[1][1]["mlp"]),
+            (slice(10, 16), segments[4][1]["mlp"]),
+        ):
+            leaves = [
+                t.clone().requires_grad_()
+                for t in (x[rows], layer.keys, layer.values, layer.router)
+            ]
+            added = dense_meft(*leaves, layer.probes, layer.top_k)
+            added.backward(dy[rows])
+            expected_y[rows] += added.detach()
+            expected_dx[rows] += leaves[0].grad
+            for gradient, leaf in zip(
+                (layer.grad_keys, layer.grad_values, layer.grad_router), leaves[1:], strict=True
+            ):
+                torch.testing.assert_close(gradient, leaf.grad)
+        torch.testing.assert_close(y, expected_y)
+        torch.testing.assert_close(dx, expected_dx)
+
+    def test_a_dx_that_is_not_wanted_changes_nothing_else(self):
+        x, dy, results = normal(7, 16, 8), normal(8, 16, 8), []
+        for dx in (torch.zeros(16, 8, dtype=torch.float64), None):
+            segments = self.segments()
+            kept = meft_forward(x, torch.zeros_like(x), "mlp", make_plan(segments))
+            meft_backward(x, dy, dx, kept)
+            layer = segments[1][1]["mlp"]
+            results.append((layer.grad_keys, layer.grad_values, layer.grad_router))
+        for with_dx, without in zip(*results, strict=True):
+            assert torch.equal(with_dx, without)
+
+    def test_without_adapters_nothing_happens(self):
+        x, y = normal(7, 5, 8), normal(9, 5, 8)
+        before = y.clone()
+        assert (
+            meft_forward(x, y, "mlp", make_plan([(5, {"other": make_meft(1, 8, 4, 3, 2, 4)})]))
+            is None
+        )
+        assert torch.equal(y, before)
