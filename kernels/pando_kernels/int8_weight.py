@@ -48,7 +48,9 @@ class Int8Weight:
     def dense(self) -> Tensor:
         """A copy of W, which is what the products use and lives no longer than they run."""
         copy = torch.empty_like(self.codes, dtype=self.dtype)
-        return torch.mul(self.codes, self.scale, out=copy)
+        if self.codes.is_cuda:
+            return torch.mul(self.codes, self.scale, out=copy)
+        return copy.copy_(self.codes).mul_(self.scale)  # as above, it would make a second copy
 
     def column_norms(self) -> Tensor:
         norms: Tensor = torch.linalg.vector_norm(self.dense(), dim=0, dtype=torch.float32)
