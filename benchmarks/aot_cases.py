@@ -66,6 +66,14 @@ def segment_operations(
     triton_ops.unshrink(ds, group, layout, x)
 
 
+def forward(rank: int, dtype: torch.dtype) -> None:
+    """Forward of one group with one job."""
+    group = GroupAdapters((lora(rank, dtype, 0.0),), WIDTHS)
+    layout = SegmentLayout((0, TOKENS), (0,), CPU)
+    x, y = (torch.zeros(TOKENS, n, dtype=dtype) for n in (K, sum(WIDTHS)))
+    triton_ops.expand(triton_ops.shrink(x, group, layout), group, layout, y)
+
+
 def base_product(rank: int, dtype: torch.dtype) -> None:
     """A frozen product with the expansion in its epilogue."""
     group = GroupAdapters((lora(rank, dtype, 0.0),), WIDTHS)
@@ -83,6 +91,6 @@ CASES: dict[str, Callable[[], None]] = {
     "lora-bf16-128": lambda: segment_operations(lora, 128, BF16),
     "lora-bf16-16-dropout": lambda: segment_operations(lora, 16, BF16, 0.1),
     "paca-bf16-16-dropout": lambda: segment_operations(paca, 16, BF16, 0.1),
-    "lora-fp32-16": lambda: segment_operations(lora, 16, FP32),
+    "lora-fp32-16": lambda: forward(16, FP32),
     "gemm-bf16-16": lambda: base_product(16, BF16),
 }

@@ -105,20 +105,53 @@ class GroupAdapters:
         return any(slot.first.dropout > 0.0 for slot in self.slots if slot is not None)
 
     @cached_property
+    def types(self) -> frozenset[tuple[torch.dtype, torch.dtype]]:
+        """(type of parameters, type of gradients) of all adapters here."""
+        return frozenset(
+            (value.dtype, gradient.dtype)
+            for slot in self.slots
+            for member in (slot.members if slot is not None else ())
+            if member is not None
+            for value, gradient in _trained(member)
+        )
+
+    @cached_property
     def table(self) -> tuple[Tensor, Tensor]:
-        """int64 [J, G, FIELDS] and fp32 [J, NUMBERS], on the adapters' device."""
-        numbers = torch.zeros(len(self.slots), len(self.widths), FIELDS, dtype=torch.int64)
-        scales = torch.zeros(len(self.slots), NUMBERS)
-        for j, slot in enumerate(self.slots):
-            if slot is None:
-                continue
-            p = slot.first.dropout
-            scales[j] = torch.tensor([slot.first.scale, threshold(p), 1.0 / (1.0 - p)])
-            for g, member in enumerate(slot.members):
-                if member is not None:
-                    numbers[j, g] = torch.tensor(_row(member))
+        """int64 [J, G, FIELDS] and fp32 [J, NUMBERS], on the adapters' device.
+
+        Raises ValueError if a tensor does not begin at a multiple of 16 bytes, as kernels expect.
+        """
+        addresses = [_rows(slot, len(self.widths)) for slot in self.slots]
+        numbers = [_numbers(slot) for slot in self.slots]
         device = next((slot.first.b.device for slot in self.slots if slot is not None), None)
-        return numbers.to(device), scales.to(device)
+        return (
+            torch.tensor(addresses, dtype=torch.int64)
+            .view(-1, len(self.widths), FIELDS)
+            .to(device),
+            torch.tensor(numbers, dtype=torch.float32).view(-1, NUMBERS).to(device),
+        )
+
+
+def _trained(member: LoraLinear | PacaLinear) -> list[tuple[Tensor, Tensor]]:
+    pairs = [(member.b, member.grad_b)]
+    return [*pairs, (member.a, member.grad_a)] if isinstance(member, LoraLinear) else pairs
+
+
+def _rows(slot: SlotAdapter | None, members: int) -> list[list[int]]:
+    empty = [0] * FIELDS
+    if slot is None:
+        return [empty] * members
+    rows = [empty if member is None else _row(member) for member in slot.members]
+    if any(row[field] % 16 for row in rows for field in (A, B, GRAD_A, GRAD_B)):
+        raise ValueError("adapters' tensors must be aligned to 16 bytes")
+    return rows
+
+
+def _numbers(slot: SlotAdapter | None) -> list[float]:
+    if slot is None:
+        return [0.0] * NUMBERS
+    p = slot.first.dropout
+    return [slot.first.scale, threshold(p), 1.0 / (1.0 - p)]
 
 
 def _row(member: LoraLinear | PacaLinear) -> list[int]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pando_kernels.group_adapters import GroupAdapters
-from pando_kernels.lora import LoraLinear
 from pando_kernels.segment_layout import TILE_ROWS, SegmentLayout
 from pando_kernels.triton.philox import signed
 
@@ -60,15 +59,8 @@ def has_kind(group: GroupAdapters, kind: type) -> bool:
 
 def check_types(group: GroupAdapters, dtype: torch.dtype) -> None:
     """Adapters must be of the type of activations, with gradients in fp32: else TypeError."""
-    for slot in group.slots:
-        for member in slot.members if slot is not None else ():
-            if member is None:
-                continue
-            if member.b.dtype != dtype or member.grad_b.dtype != torch.float32:
-                raise TypeError(
-                    f"kernels for {dtype} need B of that type and its gradient in float32; "
-                    f"got {member.b.dtype} and {member.grad_b.dtype}"
-                )
-            if isinstance(member, LoraLinear) and member.a.dtype != dtype:
-                raise TypeError(f"kernels for {dtype} need A of that type; got {member.a.dtype}")
-            break
+    if not group.types <= {(dtype, torch.float32)}:
+        found = ", ".join(sorted(f"{value} with {grad}" for value, grad in group.types))
+        raise TypeError(
+            f"kernels for {dtype} need adapters of that type with gradients in float32; got {found}"
+        )

@@ -23,6 +23,8 @@ SHARED_BYTES_OF_SM_80 = 166912
 
 #: The architecture whose defaults serve where no GPU says what it is.
 _assumed: ContextVar[str] = ContextVar("pando_assumed_architecture", default="sm_90")
+#: Configurations that are being tried instead of the table's.
+_tried: ContextVar[dict[str, Config] | None] = ContextVar("pando_tried_configs", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,24 @@ def assuming(architecture: str) -> Iterator[None]:
         _assumed.reset(token)
 
 
+@contextmanager
+def trying(kernel: str, chosen: Config) -> Iterator[None]:
+    """Take this configuration for one kernel: how the table's are found."""
+    token = _tried.set({**(_tried.get() or {}), kernel: chosen})
+    try:
+        yield
+    finally:
+        _tried.reset(token)
+
+
 def config(kernel: str, extent: int, dtype: torch.dtype, device: torch.device) -> Config:
     """The configuration for this device, or what suits its architecture.
 
     Raises KeyError for a kernel that the table does not know.
     """
+    tried = _tried.get()
+    if tried is not None and kernel in tried:
+        return tried[kernel]
     name = _device_name(device.index or 0) if device.type == "cuda" else None
     return _lookup(kernel, power_of_two(extent), dtype.itemsize * 8, name, _assumed.get())
 

@@ -115,7 +115,8 @@ def weigh(ds: Tensor, x: Tensor, group: GroupAdapters, layout: SegmentLayout) ->
     """Accumulates grad_A of LoRAs; dS [T, C] is contiguous."""
     tables, k = layout.tables, x.shape[1]
     chosen, sums = (config(name, k, x.dtype, x.device) for name in ("weigh", "sum_da"))
-    columns = min(chosen.columns, power_of_two(group.columns))
+    # Never fewer, though fewer may do: other instructions would sum in another order.
+    columns = chosen.columns
     spans = span_count(layout, chosen.span)
     parts = x.new_empty((spans, group.columns, k), dtype=torch.float32)
     launch(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from segment_world import Job, alone, make_world, members, run
@@ -22,6 +24,13 @@ WIDTHS, K = (16, 7), 40
 
 def world(dtype, device):
     return make_world(JOBS, SEGMENTS, WIDTHS, K, dtype, device)
+
+
+@cache
+def undisturbed(ops, dtype, device):
+    """A world, and what the operations made of it."""
+    made = world(dtype, device)
+    return made, run(ops, made)
 
 
 def gradients(made):
@@ -48,8 +57,7 @@ def dtype(request):
 
 
 def test_alone_is_the_same_as_among_neighbours(device, dtype):
-    together = world(dtype, device)
-    found = run(triton_ops, together)
+    together, found = undisturbed(triton_ops, dtype, device)
     wide = together.group.rank
     for segment, (slot, (start, stop)) in enumerate(
         zip(
@@ -76,8 +84,9 @@ def test_alone_is_the_same_as_among_neighbours(device, dtype):
 
 
 def test_twice_is_the_same(device, dtype):
-    first, second = world(dtype, device), world(dtype, device)
-    found, again = run(triton_ops, first), run(triton_ops, second)
+    first, found = undisturbed(triton_ops, dtype, device)
+    second = world(dtype, device)
+    again = run(triton_ops, second)
     for name in found:
         assert same(found[name], again[name])
     theirs = gradients(second)
@@ -87,7 +96,8 @@ def test_twice_is_the_same(device, dtype):
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("bad", [0, 1, 3], ids=["lora", "paca", "wide"])
 def test_a_job_that_is_not_finite_changes_no_other(ops, device, bad):
-    healthy, sick = world(torch.float32, device), world(torch.float32, device)
+    healthy, expected = undisturbed(ops, torch.bfloat16, device)
+    sick = world(torch.bfloat16, device)
     segment = sick.layout.slots.index(bad)
     rows = slice(sick.layout.starts[segment], sick.layout.starts[segment + 1])
     for name in ("x", "y", "dy", "dx"):
@@ -100,7 +110,7 @@ def test_a_job_that_is_not_finite_changes_no_other(ops, device, bad):
             member.b.fill_(float("nan"))
             if isinstance(member, LoraLinear):
                 member.a.fill_(float("inf"))
-    expected, found = run(ops, healthy), run(ops, sick)
+    found = run(ops, sick)
     others = torch.ones(healthy.layout.tokens, dtype=torch.bool, device=device)
     others[rows] = False
     for name in expected:
@@ -113,7 +123,7 @@ def test_a_job_that_is_not_finite_changes_no_other(ops, device, bad):
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 @pytest.mark.parametrize("bad", [0, 1, 3], ids=["lora", "paca", "wide"])
 def test_columns_beyond_the_rank_stay_zero_where_a_job_is_not_finite(ops, device, bad):
-    sick = world(torch.float32, device)
+    sick = world(torch.bfloat16, device)
     sick.x.fill_(float("nan"))
     sick.dy.fill_(float("inf"))
     for _, member in members(sick):

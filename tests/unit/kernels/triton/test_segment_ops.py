@@ -122,16 +122,3 @@ def test_rows_may_lie_apart(ops, device):
     ops.expand(world.s, group, layout, world.y)
     assert torch.equal(y, world.y)
     assert not wide[:, k + n :].any()
-
-
-def test_adapters_of_another_type_are_refused(device):
-    world = make_world(*WORLDS["one row"], FP32, device)
-    with pytest.raises(TypeError, match="need B of that type"):
-        triton_ops.shrink(world.x.bfloat16(), world.group, world.layout)
-
-
-def test_what_is_added_to_needs_contiguous_rows(device):
-    world = make_world(*WORLDS["one row"], FP32, device)
-    y = world.y.repeat(1, 2)[:, ::2]
-    with pytest.raises(ValueError, match="contiguous rows"):
-        triton_ops.expand(world.s, world.group, world.layout, y)

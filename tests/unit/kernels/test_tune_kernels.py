@@ -1,0 +1,27 @@
+"""The script that tunes kernels finds its operations and configurations, though not a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def tune(*arguments: str) -> str:
+    command = [sys.executable, "benchmarks/tune_kernels.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_runs_what_it_would_time() -> None:
+    assert tune("--smoke", "--kernel", "shrink", "--kernel", "sum_db") == (
+        "shrink: ran\nsum_db: ran\n"
+    )
+
+
+def test_it_lists_what_it_would_time() -> None:
+    found = tune("--list", "--kernel", "expand", "--extent", "4096")
+    assert found == "expand n=4096 rank=16: 6 configurations\n"

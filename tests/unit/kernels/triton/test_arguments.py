@@ -1,0 +1,54 @@
+"""What a kernel would misread is refused before it is launched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from segment_world import Job, make_world
+
+from pando_kernels import triton_ops
+from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
+from pando_kernels.lora import LoraLinear
+from pando_kernels.segment_layout import SegmentLayout
+
+
+@pytest.fixture
+def world(device):
+    return make_world([Job(LoraLinear, 4, dropout=0.5)], [(3, 0)], (8,), 8, torch.float32, device)
+
+
+def with_member(world, **changes):
+    """The world's only adapter with other tensors."""
+    member = replace(world.group.slots[0].first, **changes)
+    return GroupAdapters((SlotAdapter((member,)),), world.group.widths)
+
+
+def test_adapters_of_another_type(world):
+    with pytest.raises(TypeError, match="need adapters of that type"):
+        triton_ops.shrink(world.x.bfloat16(), world.group, world.layout)
+
+
+def test_gradients_of_another_type(world):
+    narrow = with_member(world, grad_b=world.group.slots[0].first.grad_b.bfloat16())
+    with pytest.raises(TypeError, match="gradients in float32"):
+        triton_ops.reduce(world.dy, world.s, narrow, world.layout)
+
+
+def test_parameters_that_are_not_aligned(world):
+    b = world.group.slots[0].first.b
+    shifted = torch.zeros(b.numel() + 1, device=b.device)[1:].view_as(b)
+    with pytest.raises(ValueError, match="aligned to 16 bytes"):
+        triton_ops.expand(world.s, with_member(world, b=shifted), world.layout, world.y)
+
+
+def test_dropout_without_keys(world):
+    layout = SegmentLayout(world.layout.starts, world.layout.slots, world.layout.device)
+    with pytest.raises(ValueError, match="needs the rows' keys"):
+        triton_ops.shrink(world.x, world.group, layout)
+
+
+def test_a_target_whose_rows_are_not_contiguous(world):
+    with pytest.raises(ValueError, match="contiguous rows"):
+        triton_ops.expand(world.s, world.group, world.layout, world.y.repeat(1, 2)[:, ::2])
