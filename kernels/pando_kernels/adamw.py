@@ -1,11 +1,15 @@
-"""AdamW over one job's whole parameter vector (arXiv 1711.05101, algorithm 2)."""
+"""AdamW over jobs' whole parameter vectors (arXiv 1711.05101, algorithm 2)."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from pando_kernels.backend import runs_triton
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +20,74 @@ class AdamWSettings:
     weight_decay: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class AdamWSlot:
+    """One job's part in a step of many; vectors are [n], fp32 but for the shadow.
+
+    `shadow` is a copy of the value in the type that the base computes in, kept up with it. `step`
+    counts from 1. A gradient whose norm is above `max_grad_norm` is scaled down to it (0: never).
+    """
+
+    value: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    shadow: Tensor | None
+    step: int
+    learning_rate: float
+    settings: AdamWSettings
+    max_grad_norm: float
+
+
+@torch.no_grad()
+def adamw_many(slots: Sequence[AdamWSlot]) -> tuple[Tensor, Tensor]:
+    """One step of every slot: clip, update, refresh the shadow, zero the gradient.
+
+    Returns the gradients' norms before clipping, fp32 [J], and whether each is finite, bool [J]. A
+    slot whose norm is not is left as it was, its gradient too. On a GPU nothing waits for a result.
+    """
+    if slots and runs_triton(slots[0].value):
+        from pando_kernels.triton import adamw as compiled
+
+        return compiled.adamw_many(slots)
+    norms = torch.tensor([_step(slot) for slot in slots], dtype=torch.float32)
+    return norms, norms.isfinite()
+
+
+def _step(slot: AdamWSlot) -> float:
+    norm = float(torch.linalg.vector_norm(slot.gradient))
+    if not math.isfinite(norm):
+        return norm
+    _scale_down(slot.gradient, norm, slot.max_grad_norm)
+    adamw_step(
+        slot.value,
+        slot.gradient,
+        slot.mean,
+        slot.square,
+        slot.step,
+        slot.learning_rate,
+        slot.settings,
+    )
+    if slot.shadow is not None:
+        slot.shadow.copy_(slot.value)
+    slot.gradient.zero_()
+    return norm
+
+
 def clip_gradient(gradient: Tensor, max_norm: float) -> float:
     """Scale the gradient to `max_norm` at most (0: leave it). Returns the norm it had.
 
     The formula, its 1e-6 included, is `torch.nn.utils.clip_grad_norm_`'s.
     """
     norm = float(torch.linalg.vector_norm(gradient))
-    if max_norm > 0.0:
-        gradient.mul_(min(1.0, max_norm / (norm + 1e-6)))
+    _scale_down(gradient, norm, max_norm)
     return norm
+
+
+def _scale_down(gradient: Tensor, norm: float, max_norm: float) -> None:
+    scale = max_norm / (norm + 1e-6)
+    if max_norm > 0.0 and not scale >= 1.0:
+        gradient.mul_(scale)
 
 
 @torch.no_grad()
@@ -37,11 +100,22 @@ def adamw_step(
     learning_rate: float,
     settings: AdamWSettings,
 ) -> None:
-    """One update in place of vectors [n]; `step` counts from 1."""
-    parameter.mul_(1.0 - learning_rate * settings.weight_decay)
-    mean.lerp_(gradient, 1.0 - settings.beta1)
-    square.mul_(settings.beta2).addcmul_(gradient, gradient, value=1.0 - settings.beta2)
-    correction1 = 1.0 - settings.beta1**step
-    correction2 = 1.0 - settings.beta2**step
-    denominator = square.sqrt().div_(correction2**0.5).add_(settings.epsilon)
-    parameter.addcdiv_(mean, denominator, value=-learning_rate / correction1)
+    """One update in place of vectors [n]; `step` counts from 1.
+
+    It is what `torch.optim.AdamW(fused=True)` calls, in one pass where plain torch takes seven.
+    """
+    torch._fused_adamw_(
+        [parameter],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [torch.tensor(float(step), device=parameter.device)],
+        lr=learning_rate,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        weight_decay=settings.weight_decay,
+        eps=settings.epsilon,
+        amsgrad=False,
+        maximize=False,
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pando_kernels.cross_entropy import cross_entropy_
+
 
 @dataclass(frozen=True, slots=True)
 class FrozenHead:
@@ -18,13 +20,16 @@ class FrozenHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [n, d] -> fp32 logits [n, V]."""
-        if self.bias is None:
-            logits = torch.mm(hidden, self.weight.t()).float()
-        else:
-            logits = torch.addmm(self.bias, hidden, self.weight.t()).float()
+        logits = self.product(hidden).float()
         if self.softcap:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         return logits
+
+    def product(self, hidden: Tensor) -> Tensor:
+        """hidden [n, d] -> [n, V] of the weight's type, without the soft-cap."""
+        if self.bias is None:
+            return torch.mm(hidden, self.weight.t())
+        return torch.addmm(self.bias, hidden, self.weight.t())
 
 
 def frozen_head_loss(
@@ -47,22 +52,12 @@ def frozen_head_loss(
     gradient = torch.empty_like(hidden) if weights is not None else None
     for start in range(0, n, chunk):
         rows = slice(start, min(start + chunk, n))
-        logits = head.logits(hidden[rows])  # [c, V]
-        label = labels[rows, None]
-        slope = None
-        if head.softcap and weights is not None:
-            slope = 1.0 - (logits / head.softcap) ** 2
-        logits.sub_(logits.amax(1, keepdim=True))
-        at_label = logits.gather(1, label)
-        total = logits.exp_().sum(1, keepdim=True)  # logits now hold exp(logit - max)
-        losses[rows] = (total.log() - at_label).squeeze(1)
-        hits[rows] = at_label.squeeze(1) == 0.0
-        if gradient is None or weights is None:
-            continue
-        weight = weights[rows, None]
-        logits.mul_(weight / total)
-        logits.scatter_add_(1, label, -weight)
-        if slope is not None:
-            logits.mul_(slope)
-        torch.mm(logits.to(head.weight.dtype), head.weight, out=gradient[rows])
+        losses[rows], hits[rows], d_logits = cross_entropy_(
+            head.product(hidden[rows]),
+            labels[rows],
+            None if weights is None else weights[rows],
+            head.softcap,
+        )
+        if gradient is not None and d_logits is not None:
+            torch.mm(d_logits, head.weight, out=gradient[rows])
     return losses, hits, gradient
