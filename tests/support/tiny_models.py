@@ -11,6 +11,7 @@ from transformers import (
     MistralConfig,
     PhiConfig,
     PreTrainedConfig,
+    Qwen2Config,
     Qwen3Config,
 )
 
@@ -26,6 +27,7 @@ SIZES = {
 }
 CONFIGS: dict[str, PreTrainedConfig] = {
     "llama": LlamaConfig(**SIZES, num_key_value_heads=2),
+    "qwen2": Qwen2Config(**SIZES, num_key_value_heads=2),
     "qwen3": Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=16),
     "mistral": MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=16),
     "gemma": GemmaConfig(**SIZES, num_key_value_heads=1, head_dim=8),
@@ -38,7 +40,9 @@ def save_random_model(family: str, folder: str) -> None:
     model = AutoModelForCausalLM.from_config(CONFIGS[family], dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "norm" not in name:  # larger than the default, so that losses move
+            if "norm" in name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            else:  # larger than the default, so that losses move
                 parameter.normal_(0.0, 0.15)
     model.save_pretrained(folder)
 
