@@ -60,8 +60,9 @@ def _row(slot: AdamWSlot) -> tuple[int, ...]:
         raise ValueError(
             "a slot's vectors must be contiguous, aligned to 16 bytes and equally long"
         )
-    if any(vector.dtype != torch.float32 for vector in vectors):
-        raise ValueError("a slot's value, gradient and moments must be float32")
+    types = [vector.dtype for vector in vectors + shadow]
+    if types[:4] != [torch.float32] * 4 or types[-1] not in _TYPES:
+        raise ValueError(f"a slot's vectors must be float32, its shadow no wider; got {types}")
     return (*addresses, *([] if shadow else [0]), size)
 
 
@@ -82,10 +83,11 @@ def _numbers(slot: AdamWSlot) -> list[float]:
 def adamw_many(slots: Sequence[AdamWSlot]) -> tuple[Tensor, Tensor]:
     """See `pando_kernels.adamw.adamw_many`. Raises ValueError for vectors that do not fit."""
     device = slots[0].value.device
+    rows = tuple(_row(slot) for slot in slots)
     shadow_types = {slot.shadow.dtype for slot in slots if slot.shadow is not None}
     if len(shadow_types) > 1:
         raise ValueError(f"shadows must be of one type; got {sorted(map(str, shadow_types))}")
-    table = _table(tuple(_row(slot) for slot in slots), device)
+    table = _table(rows, device)
     numbers = torch.tensor([_numbers(slot) for slot in slots], dtype=torch.float32)
     if device.type == "cuda":
         numbers = numbers.pin_memory().to(device, non_blocking=True)

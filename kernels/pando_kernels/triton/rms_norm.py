@@ -26,7 +26,7 @@ def _factor(weight, columns, D, offset):
 
 
 @triton.jit(do_not_specialize=["T"])
-def forward_kernel(
+def rms_norm_kernel(
     x, residual, weight, y, rstd, T, D, x_stride, residual_stride, epsilon, offset,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, ADDS: tl.constexpr, ROUNDS_FIRST: tl.constexpr,
 ):  # fmt: skip
@@ -49,7 +49,7 @@ def forward_kernel(
 
 
 @triton.jit(do_not_specialize=["T"])
-def backward_kernel(
+def rms_norm_backward_kernel(
     dy, x, weight, rstd, dx, T, D, dy_stride, x_stride, dx_stride, offset,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, ADDS: tl.constexpr,
 ):  # fmt: skip
@@ -93,7 +93,7 @@ def _forward(
     rstd = torch.empty(tokens, dtype=torch.float32, device=x.device)
     programs, rows, config = _shape(tokens, d)
     launch(
-        forward_kernel,
+        rms_norm_kernel,
         (programs,),
         config,
         x=x,
@@ -123,7 +123,7 @@ def rms_norm_backward(
     dx = x.new_empty(tokens, d) if add is None else writable(add)
     programs, rows, config = _shape(tokens, d)
     launch(
-        backward_kernel,
+        rms_norm_backward_kernel,
         (programs,),
         config,
         dy=dy,

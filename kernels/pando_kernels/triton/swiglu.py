@@ -37,7 +37,7 @@ def _gate(x, GELU: tl.constexpr):
 
 
 @triton.jit
-def forward_kernel(gate_up, act, M, stride, BLOCK: tl.constexpr, GELU: tl.constexpr):
+def swiglu_kernel(gate_up, act, M, stride, BLOCK: tl.constexpr, GELU: tl.constexpr):
     row, columns, live = _stretch(M, BLOCK)
     at = gate_up + row * stride + columns
     active, _ = _gate(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
@@ -46,7 +46,9 @@ def forward_kernel(gate_up, act, M, stride, BLOCK: tl.constexpr, GELU: tl.conste
 
 
 @triton.jit
-def backward_kernel(dact, gate_up, M, dact_stride, stride, BLOCK: tl.constexpr, GELU: tl.constexpr):
+def swiglu_backward_kernel(
+    dact, gate_up, M, dact_stride, stride, BLOCK: tl.constexpr, GELU: tl.constexpr
+):
     row, columns, live = _stretch(M, BLOCK)
     at = gate_up + row * stride + columns
     active, slope = _gate(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
@@ -67,7 +69,7 @@ def swiglu(gate_up: Tensor, activation: str) -> Tensor:
     act = gate_up.new_empty(tokens, m)
     grid, config = _shape(tokens, m)
     launch(
-        forward_kernel,
+        swiglu_kernel,
         grid,
         config,
         gate_up=gate_up,
@@ -85,7 +87,7 @@ def swiglu_backward(dact: Tensor, gate_up: Tensor, activation: str) -> Tensor:
     tokens, m = dact.shape
     grid, config = _shape(tokens, m)
     launch(
-        backward_kernel,
+        swiglu_backward_kernel,
         grid,
         config,
         dact=dact,
