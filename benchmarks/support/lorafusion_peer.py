@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -92,6 +93,7 @@ def _stand_in(name: str, **attributes: Any) -> ModuleType:
     if name not in sys.modules and find_spec(name.partition(".")[0]) is not None:
         return __import__(name)
     module = sys.modules.setdefault(name, ModuleType(name))
+    module.__spec__ = ModuleSpec(name, None)  # others may look for it
     for key, value in attributes.items():
         if not hasattr(module, key):
             setattr(module, key, value)

@@ -1,0 +1,122 @@
+"""The benchmarks that need a GPU run here on tiny sizes; what they count and compare is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
+
+
+def smoke(script: str, tmp_path: Path, *words: str) -> tuple[str, dict[str, object]]:
+    """What a benchmark prints, and its JSON."""
+    target = tmp_path / "rows.json"
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), "--smoke", "--json", str(target), *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads(target.read_text())
+
+
+def test_segment_kernels(tmp_path: Path) -> None:
+    printed, told = smoke("segment_kernels.py", tmp_path)
+    assert told["wrong"] == []
+    assert [row["failure"] for row in told["rows"] if row["failure"]] == []
+    assert {"torch", "triton", "transformers", "device", "commit", "date"} <= told["facts"].keys()
+    assert printed.splitlines()[-1].startswith("32->qkv")
+    assert "LoRAFusion: not measured" in printed
+
+
+def test_steps(tmp_path: Path) -> None:
+    printed, told = smoke("step.py", tmp_path)
+    assert [row["failure"] for row in told["rows"] if row["failure"]] == []
+    assert told["skipped"] == []
+    assert {row["section"] for row in told["rows"]} == {"gsm8k", "conversations", "memory", "paca"}
+    assert "paca: peft, LoRA r8" in printed.splitlines()[-1]
+
+
+def test_counted_flops_of_the_base_are_those_of_the_engines_products() -> None:
+    from engine_side import frozen_probe
+    from length_mixes import uniform_batch
+    from llama_shapes import TINY, build, step_flops
+
+    from pando_shared.training import TrainingConfig, resolve
+    from pando_worker.engine.base_model import open_base
+    from pando_worker.engine.data import ListSequences
+    from pando_worker.engine.engine import Engine
+    from pando_worker.engine.job import TrainingJob
+
+    base = open_base(build(TINY, torch.device("cpu"), torch.float32), "tiny")
+    # So short that what attention does beyond the causal half is nothing.
+    items = uniform_batch(24, 2, TINY.vocabulary)
+    probe = frozen_probe(base)
+    plan = resolve(TrainingConfig(n_epochs=1, batch_size=len(items)), probe, len(items))
+    engine = Engine(base, 1000)
+    engine.join(TrainingJob("job", probe, plan, ListSequences(tuple(items))))
+    with FlopCounterMode(display=False) as counter:
+        engine.step()
+    assert step_flops(TINY, [(items, None)]) == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
+def test_an_adapters_flops_are_six_for_each_of_its_parameters_and_rows() -> None:
+    from length_mixes import uniform_batch
+    from llama_shapes import TINY, step_flops
+
+    from pando_shared.adapters import LoraConfig
+
+    rows, rank = 60, 8
+    items = uniform_batch(rows // 2, 2, TINY.vocabulary)
+    linears = [*TINY.attention_linears, *TINY.network_linears]
+    parameters = rank * sum(k + n for k, n in linears)
+    last = rank * sum(k + n for k, n in TINY.network_linears)  # for half of the rows only
+    added = step_flops(TINY, [(items, LoraConfig(rank=rank))]) - step_flops(TINY, [(items, None)])
+    assert added == pytest.approx(6 * (TINY.layers * parameters * rows - last * rows / 2))
+
+
+@pytest.mark.parametrize("mix", ["gsm8k", "conversations"])
+def test_jobs_together_have_the_lengths_of_the_mix(mix: str) -> None:
+    from length_mixes import batches, mean_length
+
+    dealt = batches(mix, jobs=8, size=50, vocabulary=100, longest=20_000)
+    lengths = [len(tokens) for items in dealt for tokens, _ in items]
+    assert [len(items) for items in dealt] == [50] * 8
+    assert np.mean(lengths) == pytest.approx(mean_length(mix), rel=0.02)
+    assert not any(at[0] or not at.any() for items in dealt for _, at in items)
+
+
+def test_every_setting_of_the_peer_has_the_same_gradient() -> None:
+    from length_mixes import batches
+    from llama_shapes import TINY, build
+    from peft_side import CANDIDATES, VARLEN, Settings, gradients, register_varlen, with_lora
+
+    register_varlen()
+    adapted = with_lora(build(TINY, torch.device("cpu"), torch.float32), rank=4)
+    (batch,) = batches("gsm8k", jobs=1, size=5, vocabulary=TINY.vocabulary, longest=50)
+    wanted, *others = (
+        gradients(adapted, batch, settings)
+        for settings in (
+            *CANDIDATES,
+            Settings(True, "sdpa", pieces=3),
+            Settings(True, VARLEN, checkpointing=True),
+        )
+    )
+    assert max(float(grad.abs().max()) for grad in wanted) > 0
+    for found in others:
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
