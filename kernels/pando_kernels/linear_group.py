@@ -1,10 +1,11 @@
-"""Frozen linears that read the same input, as one product, with every job's adapters on its rows."""
+"""Frozen linears that read the same input, as one product, with every job's adapters."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from pando_kernels.frozen_weight import FrozenWeight
@@ -53,7 +54,8 @@ class LinearGroup:
             return y, None
         ops = segment_ops(x.device)
         s = ops.shrink(x, group, plan.layout)
-        ops.expand(s, group, plan.layout, y)
+        if not plan.adapters.folded:
+            ops.expand(s, group, plan.layout, y)
         reads_input = group.reads_input(plan.layout.slots)
         return y, Kept(group, s, x if reads_input else None, reads_input)
 
@@ -68,6 +70,9 @@ class LinearGroup:
         dx = self.weight.backward(dy) if wants_dx else None
         if kept is None:
             return dx
+        if plan.adapters.folded:
+            _accumulate_folded(dy, kept)
+            return dx
         ops = segment_ops(dy.device)
         ds = ops.reduce(dy, kept.s, kept.group, plan.layout)
         if kept.reads_input:
@@ -77,3 +82,24 @@ class LinearGroup:
         if dx is not None:
             ops.unshrink(ds, kept.group, plan.layout, dx)
         return dx
+
+
+def _accumulate_folded(dy: Tensor, kept: Kept) -> None:
+    """grad_B += dYᵀ S for the one job whose delta the weight contains: its dX is in dY W."""
+    (slot,) = kept.group.slots
+    assert slot is not None
+    for g, member in enumerate(slot.members):
+        if member is not None:
+            first = g * kept.group.rank
+            columns = kept.s[:, first : first + member.rank]
+            part = dy[:, kept.group.outputs[g]]
+            member.grad_b.add_(_product_in(member.grad_b.dtype, part.t(), columns))
+
+
+def _product_in(dtype: torch.dtype, left: Tensor, right: Tensor) -> Tensor:
+    """left right, not rounded to the factors' type on the way."""
+    if left.dtype == dtype:
+        return torch.mm(left, right)
+    if left.is_cuda:
+        return torch.mm(left, right, out_dtype=dtype)
+    return torch.mm(left.to(dtype), right.to(dtype))

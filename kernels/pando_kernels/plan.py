@@ -24,15 +24,17 @@ class AdapterSet:
     A job's mapping goes from a module's full name to its adapter there: a `LoraLinear` or a
     `PacaLinear` at a linear layer, a `MeftLayer` at a feed-forward network. The set outlives the
     microbatch: what kernels need to find the adapters is made once for each group of linears.
+    `folded`: the only job is a PaCA job, and the frozen weights contain its delta for the time.
     """
 
     jobs: tuple[Mapping[str, Any], ...]
+    folded: bool = False
     _groups: dict[tuple[str, ...], GroupAdapters | None] = field(default_factory=dict, repr=False)
 
     def group(
         self, names: tuple[str, ...], widths: tuple[int, ...], site: int
     ) -> GroupAdapters | None:
-        """All jobs' adapters at these linears, which read the same input; None if there are none."""
+        """All jobs' adapters at linears that read the same input; None if there are none."""
         if names not in self._groups:
             slots = tuple(_slot(job, names) for job in self.jobs)
             empty = all(slot is None for slot in slots)
@@ -76,9 +78,7 @@ class Plan:
 
     def parts(self, module: str) -> list[tuple[slice, Any]]:
         """The segments that have an adapter at this module, and the adapter."""
-        found = (
-            (rows, self.adapters.jobs[slot].get(module)) for rows, slot in self.layout.parts()
-        )
+        found = ((rows, self.adapters.jobs[slot].get(module)) for rows, slot in self.layout.parts())
         return [(rows, adapter) for rows, adapter in found if adapter is not None]
 
 
@@ -95,9 +95,7 @@ def make_plan(
     starts = [0]
     for rows, _ in segments:
         starts.append(starts[-1] + rows)
-    layout = SegmentLayout(
-        tuple(starts), tuple(range(len(segments))), torch.device(device), keys
-    )
+    layout = SegmentLayout(tuple(starts), tuple(range(len(segments))), torch.device(device), keys)
     sequences = tuple(rows for rows, _ in segments) if lengths is None else tuple(lengths)
     return Plan(
         AdapterSet(tuple(adapters for _, adapters in segments)),

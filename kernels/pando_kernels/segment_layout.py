@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pando_kernels.dropout import RowKeys
+from pando_kernels.transfer import to_device
 
 #: Rows of a tile: a tile has rows of one segment only, counted from the segment's own first row.
 TILE_ROWS = 64
@@ -79,7 +81,7 @@ def _pieces(starts: Sequence[int], size: int) -> NDArray[np.int32]:
     """[n, 2]: (segment, first row) of every segment's pieces of at most `size` rows."""
     rows = [
         (segment, row)
-        for segment, (start, stop) in enumerate(zip(starts, starts[1:], strict=False))
+        for segment, (start, stop) in enumerate(itertools.pairwise(starts))
         for row in range(start, stop, size)
     ]
     return np.array(rows, np.int32).reshape(-1, 2)
@@ -98,9 +100,5 @@ def _tables(layout: SegmentLayout) -> DeviceTables:
         (np.searchsorted(starts, edges, side="right") - 1).astype(np.int32),
     ]
     whole = torch.from_numpy(np.concatenate([part.ravel() for part in parts]))
-    if layout.device.type == "cuda":
-        whole = whole.pin_memory().to(layout.device, non_blocking=True)
-    views = whole.split([part.size for part in parts])
-    return DeviceTables(
-        *(view.view(part.shape) for view, part in zip(views, parts, strict=True))
-    )
+    views = to_device(whole, layout.device).split([part.size for part in parts])
+    return DeviceTables(*(view.view(part.shape) for view, part in zip(views, parts, strict=True)))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pando_kernels.transfer import to_device
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -27,8 +29,6 @@ class Sequences:
 
     @cached_property
     def starts(self) -> Tensor:
-        """int32 [n + 1] on the device: 0, then where each sequence stops. Made once for all layers."""
+        """int32 [n + 1] on the device: 0, then where each sequence stops; made once."""
         starts = torch.from_numpy(np.cumsum([0, *self.lengths], dtype=np.int32))
-        if self.device.type == "cuda":
-            return starts.pin_memory().to(self.device, non_blocking=True)
-        return starts.to(self.device)
+        return to_device(starts, self.device)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from pando_kernels.plan import AdapterSet
-from pando_shared.errors import InvalidRequest, TrainingFailed
+from pando_shared.adapters import PacaConfig
+from pando_shared.errors import InvalidRequest
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.folding import folded
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.engine.lanes import Lanes
-from pando_worker.engine.microbatch import run_microbatch
-from pando_worker.engine.optimizer import finish_step
+from pando_worker.engine.microbatch import Result, run_microbatch
+from pando_worker.engine.optimizer import FinishedStep, finish_steps
 from pando_worker.engine.packed_batch import Share
 from pando_worker.engine.packing import Pending, pack, settle
 
@@ -54,11 +58,16 @@ class Validation:
 class Engine:
     """Holds a base and the resident jobs' adapters. Not thread-safe: one thread steps it."""
 
-    def __init__(self, base: BaseModel, token_budget: int, lanes: int = 1):
+    def __init__(
+        self, base: BaseModel, token_budget: int, lanes: int = 1, folds: bool | None = None
+    ):
         """`token_budget`: tokens in work at once, at most (a longer sequence travels alone).
 
         `lanes`: microbatches that run side by side where there are as many jobs; for a CPU with
         as many cores.
+        `folds`: whether a PaCA job that is alone is written into the base for the time. None: where
+        the base is fp32. In 16 bit the columns round the delta, and a job would learn a little
+        differently alone than beside others.
         """
         self.base = base
         self._lanes = Lanes(lanes)
@@ -67,6 +76,7 @@ class Engine:
         self.token_budget = token_budget
         self._jobs: dict[str, ResidentJob] = {}
         self._adapters = AdapterSet(())
+        self._folds = base.dtype == torch.float32 if folds is None else folds
         self._slots: dict[str, int] = {}
 
     @property
@@ -108,26 +118,50 @@ class Engine:
         if not batches:
             return []
         shares = [[self._share(resident, count) for resident, count in batch] for batch in batches]
-        found = self._lanes.run(self.base, self._adapters, shares, train=True)
+        found = self._run(shares)
         turns = [turn for batch in batches for turn in batch]
         results = [result for lane in found for result in lane]
-        reports: list[StepReport | JobFailed] = []
         for (resident, count), result in zip(turns, results, strict=True):
             batch = resident.current_batch()
             resident.served_tokens += sum(len(tokens) for tokens, _ in batch.pending[:count])
             del batch.pending[:count]
             batch.loss += result.loss
             batch.hits += result.hits
-            try:
-                report = self._after_turn(resident)
-            except TrainingFailed as failure:
-                self.leave(resident.job.id)
-                reports.append(JobFailed(resident.job.id, failure.code, failure.message))
-            else:
-                if report is not None:
-                    reports.append(report)
+        reports = self._finish([resident for resident, _ in turns])
         self._settle(active)
         return reports
+
+    def _finish(self, residents: Sequence[ResidentJob]) -> list[StepReport | JobFailed]:
+        """Take the optimizer steps of jobs whose batch is through; what is not finite fails."""
+        reports: list[StepReport | JobFailed] = []
+        due = []
+        for resident in residents:
+            loss = resident.current_batch().loss
+            if not math.isfinite(loss):
+                reports.append(self._fail(resident, "non_finite_loss", f"the loss is {loss}"))
+            elif not resident.current_batch().pending:
+                due.append(resident)
+        for resident, step in zip(due, finish_steps(due), strict=True):
+            if step.finite:
+                reports.append(_report(resident, step))
+            else:
+                message = "the gradient is not finite"
+                reports.append(self._fail(resident, "non_finite_gradient", message))
+        return reports
+
+    def _fail(self, resident: ResidentJob, code: str, what: str) -> JobFailed:
+        self.leave(resident.job.id)
+        message = f"in step {resident.step + 1} {what}; a lower learning rate usually helps"
+        return JobFailed(resident.job.id, code, message)
+
+    def _run(self, batches: Sequence[Sequence[Share]]) -> list[list[Result]]:
+        """Forward and backward; a PaCA job that is alone is spared all overhead."""
+        alone = next(iter(self._jobs.values())) if len(self._jobs) == 1 else None
+        if not self._folds or alone is None or not isinstance(alone.job.adapter, PacaConfig):
+            return self._lanes.run(self.base, self._adapters, batches, train=True)
+        with folded(self.base, alone.adapter) as done:
+            adapters = replace(self._adapters, folded=done)
+            return self._lanes.run(self.base, adapters, batches, train=True)
 
     def _share(self, resident: ResidentJob, count: int) -> Share:
         """The job's next `count` sequences, weighed so that its loss is a mean over targets."""
@@ -165,31 +199,6 @@ class Engine:
             if job_id in self._jobs:
                 self._jobs[job_id].served_tokens = tokens
 
-    def _after_turn(self, resident: ResidentJob) -> StepReport | None:
-        batch, plan = resident.current_batch(), resident.job.plan
-        if not math.isfinite(batch.loss):
-            raise TrainingFailed(
-                f"the loss of step {resident.step + 1} is {batch.loss}; "
-                "a lower learning rate usually helps",
-                code="non_finite_loss",
-            )
-        if batch.pending:
-            return None
-        rate, norm = finish_step(resident)
-        resident.batch = None
-        resident.trained_tokens += batch.tokens
-        return StepReport(
-            job_id=resident.job.id,
-            step=resident.step,
-            total_steps=plan.total_steps,
-            epoch=resident.step / plan.steps_per_epoch,
-            loss=batch.loss / max(1, batch.targets),
-            token_accuracy=batch.hits / max(1, batch.targets),
-            learning_rate=rate,
-            gradient_norm=norm,
-            tokens=batch.tokens,
-        )
-
     def validate(self, job_id: str) -> Validation:
         """Loss over a job's whole validation data, without dropout; counts towards early stopping.
 
@@ -223,3 +232,20 @@ class Engine:
         resident.validations_without_gain = 0 if improved else resident.validations_without_gain + 1
         return Validation(mean, hits / max(1, targets), improved)
 
+
+def _report(resident: ResidentJob, step: FinishedStep) -> StepReport:
+    """Closes the batch of a step that is done."""
+    batch, plan = resident.current_batch(), resident.job.plan
+    resident.batch = None
+    resident.trained_tokens += batch.tokens
+    return StepReport(
+        job_id=resident.job.id,
+        step=resident.step,
+        total_steps=plan.total_steps,
+        epoch=resident.step / plan.steps_per_epoch,
+        loss=batch.loss / max(1, batch.targets),
+        token_accuracy=batch.hits / max(1, batch.targets),
+        learning_rate=step.learning_rate,
+        gradient_norm=step.gradient_norm,
+        tokens=batch.tokens,
+    )

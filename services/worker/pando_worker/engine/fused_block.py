@@ -23,7 +23,7 @@ from pando_kernels.packed_attention import (
 from pando_kernels.plan import NeededRows, Plan
 from pando_kernels.rms_norm import rms_norm, rms_norm_backward
 from pando_kernels.rope import rope_
-from pando_kernels.swiglu import swiglu, swiglu_backward
+from pando_kernels.swiglu import Activation, swiglu, swiglu_backward
 
 
 class Recompute(Enum):
@@ -128,7 +128,7 @@ class FusedBlock:
     out: LinearGroup
     norm2: Norm
     gate_up: LinearGroup
-    activation: str
+    activation: Activation
     down: LinearGroup
     network: str
 
@@ -229,7 +229,7 @@ class FusedBlock:
         kept_down: Kept | None,
         plan: Plan,
     ) -> Tensor:
-        """Through the feed-forward network and its norm: dy [n, d] -> dx2 [n, d], in dy's memory."""
+        """Through the network and its norm: dy [n, d] -> dx2 [n, d], in dy's memory."""
         act = swiglu(parts.gate_up, self.activation) if _lacks_input(kept_down) else None
         dact = self.down.backward(dy, kept_down, plan, act, True)
         assert dact is not None
@@ -239,6 +239,7 @@ class FusedBlock:
         dh2 = self.gate_up.backward(dgate_up, kept_gate_up, plan, h2, True)
         assert dh2 is not None
         if parts.meft is not None:
+            assert h2 is not None
             meft_backward(h2, dy, dh2, parts.meft)
         return self.norm2.backward(dh2, parts.x2, parts.rstd2, dy)
 

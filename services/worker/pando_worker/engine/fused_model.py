@@ -12,12 +12,13 @@ from transformers import PreTrainedModel
 from pando_kernels.frozen_weight import FrozenWeight
 from pando_kernels.linear_group import LinearGroup
 from pando_kernels.packed_attention import AttentionRule
+from pando_kernels.swiglu import Activation
 from pando_worker.engine.fused_block import FusedBlock, Heads, Norm
 from pando_worker.engine.fused_decoder import FusedDecoder
 
 #: Families whose blocks are these and nothing more, and what their RMS norms add to the weight.
 _FAMILIES = {"llama": 0.0, "mistral": 0.0, "qwen2": 0.0, "qwen3": 0.0, "gemma": 1.0}
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "gelu_pytorch_tanh": "gelu_tanh",
 }

@@ -50,9 +50,12 @@ def run_microbatch(
         )
     if tape is not None and d_hidden is not None:
         tape.backward(d_hidden)
-    loss_sums = [float(part.sum(dtype=torch.float64)) for part in losses.split(batch.counts)]
-    hit_sums = [int(part.sum()) for part in hits.split(batch.counts)]
+    sums = [
+        torch.stack([loss.sum(dtype=torch.float64), hit.sum(dtype=torch.float64)])
+        for loss, hit in zip(losses.split(batch.counts), hits.split(batch.counts), strict=True)
+    ]
+    # One copy from the device, behind the backward pass: asking earlier would make it wait.
     return [
-        Result(loss, hit, count)
-        for loss, hit, count in zip(loss_sums, hit_sums, batch.counts, strict=True)
+        Result(loss, int(hit), count)
+        for (loss, hit), count in zip(torch.stack(sums).tolist(), batch.counts, strict=True)
     ]

@@ -1,44 +1,56 @@
-"""Finishing one job's optimizer step: finite check, clip, learning rate, AdamW."""
+"""Finishing optimizer steps: finite check, clip, learning rate, AdamW, for many jobs at once."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pando_kernels.adamw import AdamWSettings, adamw_step, clip_gradient
-from pando_shared.errors import TrainingFailed
+from pando_kernels.adamw import AdamWSettings, AdamWSlot, adamw_many
 from pando_worker.engine.job import ResidentJob
 
 
-def finish_step(resident: ResidentJob) -> tuple[float, float]:
-    """Apply the accumulated gradient and clear it. Returns (learning rate, gradient norm).
+@dataclass(frozen=True, slots=True)
+class FinishedStep:
+    """The learning rate used, and the gradient's norm before it was clipped.
 
-    Raises:
-        TrainingFailed: the gradient is not finite; the weights are left as they were.
+    finite False: the gradient was not, and the job's weights are as they were.
     """
+
+    learning_rate: float
+    gradient_norm: float
+    finite: bool
+
+
+def finish_steps(residents: Sequence[ResidentJob]) -> list[FinishedStep]:
+    """Apply the jobs' accumulated gradients and clear them."""
+    if not residents:
+        return []
+    slots = [_slot(resident) for resident in residents]
+    norms, finite = adamw_many(slots)
+    finished = [
+        FinishedStep(slot.learning_rate, norm, good)
+        for slot, norm, good in zip(slots, norms.tolist(), finite.tolist(), strict=True)
+    ]
+    for resident, step in zip(residents, finished, strict=True):
+        resident.step += step.finite
+    return finished
+
+
+def _slot(resident: ResidentJob) -> AdamWSlot:
     plan, vector = resident.job.plan, resident.adapter.vector
-    norm = clip_gradient(vector.gradient, plan.config.max_grad_norm)
-    if not math.isfinite(norm):
-        raise TrainingFailed(
-            f"the gradient of step {resident.step + 1} is not finite; "
-            "a lower learning rate or max_grad_norm usually helps",
-            code="non_finite_gradient",
-        )
-    rate = plan.learning_rate_at(resident.step)
-    adamw_step(
-        vector.value,
-        vector.gradient,
-        vector.mean,
-        vector.square,
-        resident.step + 1,
-        rate,
-        AdamWSettings(
+    return AdamWSlot(
+        value=vector.value,
+        gradient=vector.gradient,
+        mean=vector.mean,
+        square=vector.square,
+        shadow=vector.shadow,
+        step=resident.step + 1,
+        learning_rate=plan.learning_rate_at(resident.step),
+        settings=AdamWSettings(
             plan.config.adam_beta1,
             plan.config.adam_beta2,
             plan.config.adam_epsilon,
             plan.config.weight_decay,
         ),
+        max_grad_norm=plan.config.max_grad_norm,
     )
-    vector.refresh()
-    vector.gradient.zero_()
-    resident.step += 1
-    return rate, norm

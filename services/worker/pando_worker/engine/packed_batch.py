@@ -15,6 +15,7 @@ from pando_kernels.dropout import RowKeys
 from pando_kernels.plan import AdapterSet, NeededRows, Plan
 from pando_kernels.segment_layout import SegmentLayout
 from pando_kernels.sequences import Sequences
+from pando_kernels.transfer import to_device
 
 TokensAndTargets = tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]
 
@@ -47,9 +48,7 @@ class PackedBatch:
     plan: Plan
 
 
-def pack_shares(
-    shares: Sequence[Share], adapters: AdapterSet, device: torch.device
-) -> PackedBatch:
+def pack_shares(shares: Sequence[Share], adapters: AdapterSet, device: torch.device) -> PackedBatch:
     """Pack without padding. Position i - 1 predicts token i where `targets[i]` holds."""
     sequences = [sequence for share in shares for sequence in share.sequences]
     lengths = [len(tokens) for tokens, _ in sequences]
@@ -60,7 +59,7 @@ def pack_shares(
     counts = np.diff(needed_starts[first])
 
     def tensor(parts: Sequence[NDArray[np.integer[Any]]]) -> Tensor:
-        return torch.from_numpy(np.concatenate(parts).astype(np.int64)).to(device)
+        return to_device(torch.from_numpy(np.concatenate(parts).astype(np.int64)), device)
 
     rows = tensor([at + (begin - 1) for at, begin in zip(found, starts[:-1], strict=True)])
     positions = tensor([np.arange(length) for length in lengths])
@@ -78,12 +77,12 @@ def pack_shares(
         layout(needed_starts, None if keys is None else keys.rows(rows)),
         Sequences(tuple(targets_of), device),
     )
-    weights = torch.tensor([share.target_weight for share in shares], device=device)
+    weights = np.repeat([share.target_weight for share in shares], counts).astype(np.float32)
     return PackedBatch(
         ids=tensor([tokens for tokens, _ in sequences]),
         positions=positions,
         labels=tensor([tokens[at] for (tokens, _), at in zip(sequences, found, strict=True)]),
-        weights=weights.repeat_interleave(torch.from_numpy(counts).to(device)),
+        weights=to_device(torch.from_numpy(weights), device),
         counts=tuple(counts.tolist()),
         plan=Plan(
             adapters,
