@@ -19,7 +19,9 @@ TOKENS, K, WIDTHS = 64, 4096, (4096, 1024, 1024)
 CPU = torch.device("cpu")
 
 
-def lora(rank: int, dtype: torch.dtype, dropout: float) -> SlotAdapter:
+def lora(
+    rank: int, dtype: torch.dtype, dropout: float, widths: tuple[int, ...] = WIDTHS
+) -> SlotAdapter:
     members = (
         LoraLinear(
             torch.zeros(rank, K, dtype=dtype),
@@ -29,7 +31,7 @@ def lora(rank: int, dtype: torch.dtype, dropout: float) -> SlotAdapter:
             1.0,
             dropout,
         )
-        for n in WIDTHS
+        for n in widths
     )
     return SlotAdapter(tuple(members))
 
@@ -66,11 +68,11 @@ def segment_operations(
     triton_ops.unshrink(ds, group, layout, x)
 
 
-def forward(rank: int, dtype: torch.dtype) -> None:
+def forward(rank: int, dtype: torch.dtype, widths: tuple[int, ...] = WIDTHS) -> None:
     """Forward of one group with one job."""
-    group = GroupAdapters((lora(rank, dtype, 0.0),), WIDTHS)
+    group = GroupAdapters((lora(rank, dtype, 0.0, widths),), widths)
     layout = SegmentLayout((0, TOKENS), (0,), CPU)
-    x, y = (torch.zeros(TOKENS, n, dtype=dtype) for n in (K, sum(WIDTHS)))
+    x, y = (torch.zeros(TOKENS, n, dtype=dtype) for n in (K, sum(widths)))
     triton_ops.expand(triton_ops.shrink(x, group, layout), group, layout, y)
 
 
@@ -88,6 +90,8 @@ BF16, FP32 = torch.bfloat16, torch.float32
 #: Name -> what launches the kernels that are to be compiled. None of them runs.
 CASES: dict[str, Callable[[], None]] = {
     "lora-bf16-16": lambda: segment_operations(lora, 16, BF16),
+    # As narrow as S can be: neighbours that widen it must not bring in other instructions.
+    "lora-bf16-16-single": lambda: forward(16, BF16, WIDTHS[:1]),
     "lora-bf16-128": lambda: segment_operations(lora, 128, BF16),
     "lora-bf16-16-dropout": lambda: segment_operations(lora, 16, BF16, 0.1),
     "paca-bf16-16-dropout": lambda: segment_operations(paca, 16, BF16, 0.1),
