@@ -164,7 +164,7 @@ def main() -> None:
             )
     if options.json:
         table = {"triton": triton.__version__, "kernels": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(table, indent=1) + "\n")
+        options.json.write_text(json.dumps(table, indent=1, default=str) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from pointwise_cases import POINTWISE
 
 from pando_kernels import triton_ops
 from pando_kernels.dropout import RowKeys
@@ -97,4 +98,5 @@ CASES: dict[str, Callable[[], None]] = {
     "paca-bf16-16-dropout": lambda: segment_operations(paca, 16, BF16, 0.1),
     "lora-fp32-16": lambda: forward(16, FP32),
     "gemm-bf16-16": lambda: base_product(16, BF16),
+    **POINTWISE,
 }

@@ -68,3 +68,16 @@ def test_activations_are_loaded_16_bytes_at_a_time(kernels):
     for k in kernels:
         if k["case"] == "lora-bf16-16":
             assert k["instructions"]["LDG16"] <= 16, k
+
+
+def test_what_lies_between_products_is_loaded_16_bytes_at_a_time(kernels):
+    """Of AdamW's chunks, all but a vector's last."""
+    found = {k["case"] for k in kernels}
+    for k in kernels:
+        if k["case"].startswith(("norm", "silu", "gelu", "rope", "cross-entropy")):
+            # One label's logit is read alone.
+            assert k["instructions"]["LDG16"] <= 1, k
+            assert k["instructions"]["LDG128"] > 0, k
+        if k["kernel"] == "update_kernel":
+            assert k["instructions"]["LDG128"] >= 4, k
+    assert found >= {"norm-4096", "silu", "rope", "cross-entropy", "adamw"}
