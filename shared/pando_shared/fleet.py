@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.base_format import base_format, unpacked_bytes
@@ -13,6 +14,7 @@ from pando_shared.memory import (
     predict_peak_bytes,
     resident_bytes,
 )
+from pando_shared.recompute import Recompute
 from pando_shared.settings import Settings
 from pando_shared.store import Store
 from pando_shared.workers import Worker
@@ -61,6 +63,20 @@ def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker
 #: Of the memory that a base leaves free, the share that activations may take.
 _ACTIVATION_SHARE = 0.35
 _SMALLEST_TOKEN_BUDGET = 256
+#: A microbatch this large is not worth recomputing for: beyond it a GPU is as busy as it gets with
+#: CHEAP's recomputing; beyond the smaller one, with BLOCK's, which costs a third more work.
+_LARGE_ENOUGH = {Recompute.NOTHING: 8192, Recompute.CHEAP: 512, Recompute.BLOCK: 0}
+#: A round recomputes less than planned for while it stays below this share of the memory.
+_COMFORTABLE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class MicrobatchPlan:
+    """What the memory of a worker allows a round: tokens in work at once, and what is kept."""
+
+    tokens: int
+    recompute: Recompute
+    predicted_bytes: int
 
 
 def token_budget_on(worker: Worker, base: BaseModel) -> int:
@@ -69,22 +85,45 @@ def token_budget_on(worker: Worker, base: BaseModel) -> int:
     A third of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
     base fits a 24 GB card with small microbatches and fills an 80 GB one with large ones.
     """
+    return _tokens_and_recompute(worker, base)[0]
+
+
+def _tokens_and_recompute(worker: Worker, base: BaseModel) -> tuple[int, Recompute]:
     held = worker.base_format
     free = worker.budget_bytes - _resident(worker, base) - unpacked_bytes(base, held)
-    per_token = activation_bytes_per_token(base, LoraConfig(), held.compute_bytes)
-    affordable = int(_ACTIVATION_SHARE * free / per_token) if free > 0 else 0
-    return min(worker.token_budget, max(_SMALLEST_TOKEN_BUDGET, affordable))
+    tokens = 0
+    for recompute, enough in _LARGE_ENOUGH.items():
+        per_token = activation_bytes_per_token(base, LoraConfig(), held.compute_bytes, recompute)
+        tokens = min(worker.token_budget, int(_ACTIVATION_SHARE * max(0, free) / per_token))
+        if tokens >= min(worker.token_budget, enough):
+            return max(tokens, _SMALLEST_TOKEN_BUDGET), recompute
+    return max(tokens, _SMALLEST_TOKEN_BUDGET), Recompute.BLOCK
+
+
+def microbatch_on(
+    worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
+) -> MicrobatchPlan:
+    """How `worker` would train these adapters on `base` together: with the least recomputing that
+    its memory allows, which is more while adapters are few.
+
+    A sequence of `longest` tokens is never split, even where it exceeds the token budget.
+    """
+    budget, most = _tokens_and_recompute(worker, base)
+    tokens = max(budget, longest)
+    for recompute in Recompute:
+        peak = predict_peak_bytes(
+            base, adapters, tokens, worker.base_format, _resident(worker, base), recompute
+        )
+        if recompute is most or peak <= _COMFORTABLE * worker.budget_bytes:
+            break
+    return MicrobatchPlan(budget, recompute, peak)
 
 
 def predict_on(
     worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
 ) -> int:
-    """Peak bytes of `worker` training these adapters on `base` together.
-
-    A sequence of `longest` tokens is never split, even where it exceeds the token budget.
-    """
-    tokens = max(token_budget_on(worker, base), longest)
-    return predict_peak_bytes(base, adapters, tokens, worker.base_format, _resident(worker, base))
+    """Peak bytes of `worker` training these adapters on `base` together."""
+    return microbatch_on(worker, base, adapters, longest).predicted_bytes
 
 
 def _resident(worker: Worker, base: BaseModel) -> int:

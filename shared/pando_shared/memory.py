@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pando_shared.adapters import ALL_LINEAR, AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.base_format import BaseFormat, base_bytes, unpacked_bytes
 from pando_shared.base_shape import BaseShape, LinearShape
+from pando_shared.recompute import Recompute
 
 #: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
 RUNTIME_BYTES = 512 << 20
@@ -48,35 +49,45 @@ def _targets(base: BaseShape, names: tuple[str, ...]) -> list[LinearShape]:
     return [linear for linear in base.linears if any(fnmatch(linear.name, n) for n in leaves)]
 
 
-def adapter_bytes(base: BaseShape, adapter: AdapterConfig) -> int:
-    """Bytes an adapter holds while it trains: fp32 values, gradients and both moments."""
-    return trained_parameters(base, adapter) * _TRAINED_BYTES
+def adapter_bytes(base: BaseShape, adapter: AdapterConfig, held: BaseFormat) -> int:
+    """Bytes an adapter holds while it trains: fp32 values, gradients and both moments; and where
+    the base computes in 16 bit, a copy of the values in that type (MEFT computes in fp32)."""
+    each = _TRAINED_BYTES
+    if held.compute_bytes == 2 and not isinstance(adapter, MeftConfig):
+        each += 2
+    return trained_parameters(base, adapter) * each
 
 
-def activation_bytes_per_token(base: BaseShape, adapter: AdapterConfig, element_bytes: int) -> int:
+def activation_bytes_per_token(
+    base: BaseShape, adapter: AdapterConfig, element_bytes: int, recompute: Recompute
+) -> int:
     """Bytes one token keeps alive until the backward pass has used them.
 
-    A layer keeps its input and both norms' inputs, q, k, v and the attention's output, and four
-    vectors of the feed-forward network. LoRA also keeps every linear's input; PaCA only r columns
-    of it; MEFT its probed products.
+    A block keeps its input and its second norm's, q, k, v and the attention's output, gate and up.
+    A LoRA gradient also reads both norms' outputs and the activation's, a MEFT gradient the second
+    norm's: these are what CHEAP makes again. Beside them an adapter keeps its r columns a linear,
+    MEFT its probed products. Of BLOCK, one block's are alive at a time.
     """
-    d, attention = base.hidden_size, 2 * (base.heads + base.kv_heads) * base.head_dim
-    kept = 2 * d + attention + 3 * base.intermediate_size
-    extra_fp32 = 0
+    d, m = base.hidden_size, base.intermediate_size
+    kept = 2 * d + 2 * (base.heads + base.kv_heads) * base.head_dim + 2 * m
+    inputs, extra = 0, 0
     match adapter:
         case LoraConfig():
-            kept += 2 * d + base.intermediate_size
-            extra_fp32 = adapter.rank * len(_targets(base, adapter.target_modules))
-            if adapter.dropout:
-                inputs = sum(t.in_features for t in _targets(base, adapter.target_modules))
-                kept += inputs // max(1, element_bytes)
+            inputs = 2 * d + m
+            extra = element_bytes * adapter.rank * len(_targets(base, adapter.target_modules))
         case PacaConfig():
-            extra_fp32 = adapter.rank * len(_targets(base, adapter.target_modules))
+            extra = element_bytes * adapter.rank * len(_targets(base, adapter.target_modules))
         case MeftConfig():
-            probed = adapter.probes * (adapter.num_keys // adapter.experts)
-            kept += d
-            extra_fp32 = 3 * probed
-    return base.layers * (kept * element_bytes + 4 * extra_fp32)
+            inputs = d
+            extra = 4 * 3 * adapter.probes * (adapter.num_keys // adapter.experts)
+    whole = (kept + inputs) * element_bytes + extra
+    match recompute:
+        case Recompute.NOTHING:
+            return base.layers * whole
+        case Recompute.CHEAP:
+            return base.layers * (kept * element_bytes + extra)
+        case Recompute.BLOCK:
+            return base.layers * d * element_bytes + whole
 
 
 def resident_bytes(base: BaseShape, held: BaseFormat) -> int:
@@ -90,22 +101,23 @@ def predict_peak_bytes(
     token_budget: int,
     held: BaseFormat,
     resident: int,
+    recompute: Recompute = Recompute.NOTHING,
 ) -> int:
     """Peak bytes of a worker that trains these adapters together.
 
     `resident` is what it holds with the base loaded, predicted or measured. The activations are
     those of a full microbatch, all of it from the hungriest adapter.
     """
-    trained = sum(adapter_bytes(base, adapter) for adapter in adapters)
+    trained = sum(adapter_bytes(base, adapter, held) for adapter in adapters)
     element_bytes = held.compute_bytes
     per_token = max(
-        (activation_bytes_per_token(base, a, element_bytes) for a in adapters), default=0
+        (activation_bytes_per_token(base, a, element_bytes, recompute) for a in adapters), default=0
     )
     # The backward pass of a layer holds a few of its widest tensors on top.
     widest = max(base.intermediate_size, base.hidden_size)
     backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
     logits = 4 * _LOGITS_COPIES * max(_LOGITS_AT_ONCE, 16 * base.vocab_size)
-    largest = max((adapter_bytes(base, adapter) for adapter in adapters), default=0)
+    largest = max((adapter_bytes(base, adapter, held) for adapter in adapters), default=0)
     optimizer_scratch = largest // 4
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
     return resident + trained + step + optimizer_scratch

@@ -12,10 +12,10 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from pando_shared.base_format import base_format
-from pando_shared.catalogue import read_base_model
+from pando_shared.catalogue import BaseModel, read_base_model
 from pando_shared.clock import Clock
 from pando_shared.errors import InvalidRequest
-from pando_shared.fleet import default_token_budget, token_budget_on
+from pando_shared.fleet import default_token_budget, microbatch_on, token_budget_on
 from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -70,6 +70,7 @@ class Host:
     stopping: Callable[[], bool]
     keeper: LeaseKeeper = field(init=False)
     engine: Engine | None = None
+    shape: BaseModel | None = None
     tenancies: dict[str, Tenancy] = field(default_factory=dict)
     #: When training last ended with adapters in memory; None: nothing was left waiting.
     waiting_since: float | None = None
@@ -111,7 +112,7 @@ class Host:
         release_cached(self.device)
         log.info("loading base model %s from %s", name, self.models[name])
         disable_progress_bar()  # a service's log is no place for one
-        shape = read_base_model(name, Path(self.models[name]))
+        self.shape = shape = read_base_model(name, Path(self.models[name]))
         held = self.worker.base_format
         base = load_base(
             self.models[name],
@@ -127,6 +128,19 @@ class Host:
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
         log.info("base model %s is ready", name)
         return self.engine
+
+
+def fit_memory(host: Host, engine: Engine) -> None:
+    """Have the engine recompute what the resident jobs' memory makes it, and no more."""
+    if host.shape is None:
+        return
+    jobs = [resident.job for resident in engine.jobs.values()]
+    longest = max((job.train.longest for job in jobs), default=0)
+    adapters = [job.adapter for job in jobs]
+    fitting = microbatch_on(host.worker, host.shape, adapters, longest)
+    if engine.recompute is not fitting.recompute:
+        log.info("the backward pass makes %s again", fitting.recompute.value)
+    engine.recompute = fitting.recompute
 
 
 def open_host(

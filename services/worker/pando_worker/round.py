@@ -13,7 +13,7 @@ from pando_worker import residency
 from pando_worker.engine.device import peak_bytes, release_cached, reset_peak
 from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
-from pando_worker.host import Host
+from pando_worker.host import Host, fit_memory
 from pando_worker.lease_keeper import Verdict
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def run_round(host: Host, round_id: str) -> None:
 
 
 def _train(host: Host, engine: Engine, planned: Round) -> None:
+    fit_memory(host, engine)
     reset_peak(host.device)
     began = host.clock.now()
     if host.waiting_since is not None:

@@ -46,6 +46,11 @@ class TokenFile:
         """Number of sequences."""
         return len(self.offsets) - 1
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence; 0 if there is none."""
+        return int(np.diff(self.offsets).max(initial=0))
+
     def sequence(self, index: int) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """Tokens and targets of one sequence, both [length], without copying.
 

@@ -14,6 +14,11 @@ class Sequences(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence; 0 if there is none."""
+        ...
+
     def sequence(self, index: int) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
         """Token ids [L], and where a token is a training target [L] (never at position 0)."""
         ...
@@ -27,6 +32,10 @@ class ListSequences:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def longest(self) -> int:
+        return max((len(tokens) for tokens, _ in self.items), default=0)
 
     def sequence(self, index: int) -> tuple[NDArray[np.integer], NDArray[np.bool_]]:
         return self.items[index]

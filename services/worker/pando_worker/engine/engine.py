@@ -11,9 +11,11 @@ import torch
 from pando_kernels.plan import AdapterSet
 from pando_shared.adapters import PacaConfig
 from pando_shared.errors import InvalidRequest
+from pando_shared.recompute import Recompute
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.folding import folded
+from pando_worker.engine.fused_decoder import FusedDecoder
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.engine.lanes import Lanes
 from pando_worker.engine.microbatch import Result, run_microbatch
@@ -78,6 +80,18 @@ class Engine:
         self._adapters = AdapterSet(())
         self._folds = base.dtype == torch.float32 if folds is None else folds
         self._slots: dict[str, int] = {}
+
+    @property
+    def recompute(self) -> Recompute:
+        """What the backward pass makes again to spare memory; may change between steps."""
+        decoder = self.base.decoder
+        return decoder.recompute if isinstance(decoder, FusedDecoder) else Recompute.NOTHING
+
+    @recompute.setter
+    def recompute(self, recompute: Recompute) -> None:
+        """A base that runs by module keeps everything, whatever it is told."""
+        if isinstance(self.base.decoder, FusedDecoder):
+            self.base.decoder.recompute = recompute
 
     @property
     def jobs(self) -> Mapping[str, ResidentJob]:

@@ -7,7 +7,6 @@ of what autograd would keep, only what the backward pass reads is kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from torch import Tensor
@@ -24,17 +23,7 @@ from pando_kernels.plan import NeededRows, Plan
 from pando_kernels.rms_norm import rms_norm, rms_norm_backward
 from pando_kernels.rope import rope_
 from pando_kernels.swiglu import Activation, swiglu, swiglu_backward
-
-
-class Recompute(Enum):
-    """What a block makes again in the backward pass instead of keeping it.
-
-    CHEAP: the norms' outputs and the activation, which cost no product. BLOCK: all but its input.
-    """
-
-    NOTHING = "nothing"
-    CHEAP = "cheap"
-    BLOCK = "block"
+from pando_shared.recompute import Recompute
 
 
 @dataclass(frozen=True, slots=True)

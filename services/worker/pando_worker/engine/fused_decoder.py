@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pando_kernels.plan import NeededRows, Plan
+from pando_shared.recompute import Recompute
 from pando_worker.engine.decoder import Tape
-from pando_worker.engine.fused_block import BlockTape, FusedBlock, Norm, Recompute, Rotation
+from pando_worker.engine.fused_block import BlockTape, FusedBlock, Norm, Rotation
 
 
 @dataclass
