@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from pando_kernels.adamw import AdamWSlot
+from pando_kernels.transfer import to_device
 from pando_kernels.triton.adamw_kernels import (
     CHUNK,
     SIZE,
@@ -43,8 +44,8 @@ def _table(rows: tuple[tuple[int, ...], ...], device: torch.device) -> _Table:
     first = [0, *accumulate(-(-row[SIZE.value] // CHUNK.value) for row in rows)]
     padding = [first[-1]] * (power_of_two(len(first)) - len(first))
     return _Table(
-        torch.tensor(rows, dtype=torch.int64, device=device),
-        torch.tensor(first + padding, dtype=torch.int32, device=device),
+        to_device(torch.tensor(rows, dtype=torch.int64), device),
+        to_device(torch.tensor(first + padding, dtype=torch.int32), device),
         first[-1],
     )
 
@@ -89,8 +90,7 @@ def adamw_many(slots: Sequence[AdamWSlot]) -> tuple[Tensor, Tensor]:
         raise ValueError(f"shadows must be of one type; got {sorted(map(str, shadow_types))}")
     table = _table(rows, device)
     numbers = torch.tensor([_numbers(slot) for slot in slots], dtype=torch.float32)
-    if device.type == "cuda":
-        numbers = numbers.pin_memory().to(device, non_blocking=True)
+    numbers = to_device(numbers, device)
     sums, norms, scales = (
         torch.empty(n, device=device) for n in (table.chunks, len(slots), len(slots))
     )
