@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import cast
@@ -73,9 +74,16 @@ def operations(problem: Problem, lorafusion: LoraFusion | None) -> Iterator[Oper
     if lorafusion is not None:
         others["LoRAFusion"] = lorafusion.layer
     for name, prepare in others.items():
-        run = prepare(problem)
+        try:
+            run = prepare(problem)
+        except ImportError as missing:
+            run = partial(_refuse, missing)
         if run is not None:
             yield Operation(name, run, 0, 0)
+
+
+def _refuse(missing: ImportError) -> None:
+    raise missing
 
 
 def measure(

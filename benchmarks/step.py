@@ -4,13 +4,13 @@
 
 Sections: `gsm8k` and `conversations` are real lengths, packed to 16k tokens a microbatch;
 `memory` is four jobs in one process against four processes; `paca` the setting of PaCA's paper
-(ICLR 2025): a Llama of 7 billion, 8 sequences of 512 tokens, one job. Tokens are real ones, and a
-step ends with the optimizer's. `no adapter` runs the base forward and backward to its first
-block: the engine trains one column of one linear there, which is nothing. TFLOP/s are of the
-FLOPs that `step_flops` counts for the data, the same for both sides; the peak is that of cuBLAS
-in the same run. peft runs jobs one after another, with the attention, packing, pieces and
-checkpointing that its rows tell, adapters of the base's type, a fused AdamW, and Liger's kernels
-where they are installed. Without a GPU only --smoke runs.
+(ICLR 2025): a Llama of 7 billion, 8 sequences of 512 tokens, one job, once also folded into the
+base. Tokens are real ones, and a step ends with the optimizer's. `no adapter` runs the base
+forward and backward to its first block: the engine trains one column of one linear there, which
+is next to nothing. TFLOP/s are of the FLOPs that `step_flops` counts for the data, the same for
+both sides; the peak is that of cuBLAS in the same run. peft runs jobs one after another, with the
+attention, packing, pieces and checkpointing that its rows tell, adapters of the base's type, a
+fused AdamW, and Liger's kernels where they are installed. Without a GPU only --smoke runs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ PACA_ROWS: list[tuple[str, AdapterConfig | None]] = [
     (FROZEN, None),
     ("LoRA r8 dropout 0.1", LoraConfig(rank=8, alpha=16.0, dropout=0.1)),
     ("LoRA r8", LoraConfig(rank=8, alpha=16.0)),
-    ("PaCA r16", PacaConfig(rank=16)),
+    ("PaCA r16", PACA),
     ("PaCA r8", PacaConfig(rank=8)),
 ]
 #: Parts of the time after which nothing of ours on the large model, nor of peft's, is started.
@@ -87,6 +87,7 @@ class Bench:
         self.paper = self._cut(LLAMA_7B, options.layers)
         self.deadline = Deadline(options.seconds)
         self.peaks: Peaks = measure_peaks(Stopwatch(device), device, self.dtype)
+        self.decoder = ""
         self.rows: list[Row] = []
         self.skipped: list[str] = []
 
@@ -113,13 +114,17 @@ class Bench:
         size = max(1, round(self.budget / (jobs * min(mean_length(mix), self.longest))))
         return batches(mix, jobs, size, self.large.vocabulary, self.longest)
 
+    def _peft_jobs(self, mix: str) -> Sequence[int]:
+        return PEFT_JOBS[mix][:1] if self.smoke else PEFT_JOBS[mix]
+
     def _base(self, shape: LlamaShape) -> BaseModel:
         model = build(shape, self.device, self.dtype)
-        return open_base(model, f"random {shape}", str(self.device))
+        base = open_base(model, f"random {shape}", str(self.device))
+        self.decoder = type(base.decoder).__name__
+        return base
 
     def _ours(self, mixes: Sequence[str]) -> None:
         base = self._base(self.large)
-        progress(f"decoder: {type(base.decoder).__name__}")
         for mix in mixes:
             for name, adapters in OURS[mix]:
                 if self._time_left(OURS_UNTIL, f"{mix}: pando, {name}"):
@@ -139,6 +144,7 @@ class Bench:
         data: Sequence[Sequence[Item]],
         adapters: Sequence[AdapterConfig | None],
         lean: bool = False,
+        folds: bool = False,
     ) -> None:
         jobs: list[Job] = [
             (items, adapter or frozen_probe(base))
@@ -152,7 +158,7 @@ class Bench:
         self._row(
             Row(section, "pando", name, len(jobs)),
             step_flops(shape, list(zip(data, adapters, strict=True))) / tokens,
-            lambda: run_engine(base, jobs, budget, warm, steps, lean),
+            lambda: run_engine(base, jobs, budget, warm, steps, lean, folds),
         )
 
     def _peft(self, mixes: Sequence[str]) -> None:
@@ -160,7 +166,7 @@ class Bench:
         register_varlen()
         adapted = with_lora(model, LORA.rank)
         for mix in mixes:
-            for jobs in PEFT_JOBS[mix]:
+            for jobs in self._peft_jobs(mix):
                 for settings in CANDIDATES:
                     self._peft_row(mix, jobs, adapted, settings)
         if "memory" in self.sections:
@@ -168,7 +174,7 @@ class Bench:
             self._peft_row("memory", TOGETHER, adapted, lean)
         if use_liger(model):
             for mix in mixes:
-                for jobs in PEFT_JOBS[mix]:
+                for jobs in self._peft_jobs(mix):
                     self._peft_row(mix, jobs, adapted, CANDIDATES[0], ", Liger")
         del adapted, model
         release(self.device)
@@ -200,6 +206,8 @@ class Bench:
         for name, adapter in PACA_ROWS:
             if self._time_left(1, f"paca: pando, {name}"):
                 self._our_row("paca", name, base, data, [adapter])
+        if self._time_left(1, "paca: pando, PaCA r16 folded"):
+            self._our_row("paca", "PaCA r16 folded", base, data, [PACA], folds=True)
         del base
         release(self.device)
         register_varlen()
@@ -274,6 +282,7 @@ def main() -> None:
         {
             "facts": about,
             "peaks": asdict(bench.peaks),
+            "decoder": bench.decoder,
             "large": asdict(bench.large),
             "paper": asdict(bench.paper),
             "microbatch_tokens": bench.budget,
@@ -282,7 +291,7 @@ def main() -> None:
         },
     )
     print("\n".join(f"{key}: {value}" for key, value in about.items()))
-    print(f"peaks: {bench.peaks.told}")
+    print(f"decoder: {bench.decoder}\npeaks: {bench.peaks.told}")
     for what in bench.skipped:
         print(f"out of time: {what}")
     print("", memory_table(bench.rows, TOGETHER), "", ratios_table(bench.rows), sep="\n")

@@ -49,18 +49,24 @@ def frozen_probe(base: BaseModel) -> PacaConfig:
 
 
 def run_engine(
-    base: BaseModel, jobs: Sequence[Job], token_budget: int, warm: int, steps: int, lean: bool
+    base: BaseModel,
+    jobs: Sequence[Job],
+    token_budget: int,
+    warm: int,
+    steps: int,
+    lean: bool = False,
+    folds: bool = False,
 ) -> Measured:
     """Train all jobs together for `steps` microbatches after `warm` that are not counted.
 
-    Each job's batch is its whole data. `lean` makes as much again as the decoder can; else that
-    comes only where memory runs out, level by level.
+    Each job's batch is its whole data. `lean` recomputes as much as the decoder can; else that
+    comes only where memory runs out, level by level. `folds` is the engine's.
 
     Raises:
         torch.OutOfMemoryError: even then.
     """
     levels = _levels(base)[-1:] if lean else _levels(base)
-    engine = Engine(base, token_budget)
+    engine = Engine(base, token_budget, folds=folds)
     for index, (items, adapter) in enumerate(jobs):
         config = TrainingConfig(n_epochs=_ENDLESS, batch_size=len(items), learning_rate=1e-5)
         plan = resolve(config, adapter, len(items))

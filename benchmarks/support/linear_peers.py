@@ -1,7 +1,8 @@
 """How others run a linear layer with LoRA, on the same problem: forward, dX and adapter gradients.
 
 Each peer is a function that prepares what need not be done again in every step and returns what
-is timed, or None where it does not apply. None trains the base or has dropout.
+is timed, or None where it does not apply; ImportError where it is not installed. None trains the
+base or has dropout.
 """
 
 from __future__ import annotations
@@ -89,10 +90,8 @@ def peft_layer(problem: Problem) -> Run | None:
     """`peft`'s own layer under autograd, for one job; its adapters of the base's type."""
     if problem.case.jobs != 1:
         return None
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        return None
+    from peft import LoraConfig, inject_adapter_in_model
+
     model = nn.Module()
     for name, columns in zip(problem.names, problem.adapters(problem.lora).outputs, strict=True):
         weight = problem.weight[columns]

@@ -23,9 +23,14 @@ class LoraFusion:
 
     def __init__(self, checkout: Path):
         sys.path.insert(0, str(checkout))
-        # It imports these for logging and for training on several GPUs, which are not run here.
-        _stand_in("loguru", logger=SimpleNamespace(warning=print, info=print, debug=print))
-        _stand_in("megatron", core=_stand_in("megatron.core", parallel_state=None))
+        # For logging and for training on several GPUs, where they are not installed.
+        if find_spec("loguru") is None:
+            _stand_in("loguru", logger=SimpleNamespace(warning=print, info=print, debug=print))
+        if find_spec("megatron") is None:
+            _stand_in("megatron", core=_stand_in("megatron.core", parallel_state=None))
+        # For its kernels' own tests, which would need more packages.
+        _stand_in("lorafusion.utils.benchmark", benchmark=None, set_warmup_and_number=None)
+        _stand_in("lorafusion.utils.testing", assert_verbose_allclose_two_rounds=None)
         from lorafusion.ops.triton_ops import config
 
         if _short_name() not in config.HARDWARE_CONFIGS:
@@ -90,11 +95,9 @@ def _short_name() -> str:
 
 
 def _stand_in(name: str, **attributes: Any) -> ModuleType:
-    if name not in sys.modules and find_spec(name.partition(".")[0]) is not None:
-        return __import__(name)
-    module = sys.modules.setdefault(name, ModuleType(name))
+    """A module with nothing but these attributes, in place of one that does no work here."""
+    module = ModuleType(name)
     module.__spec__ = ModuleSpec(name, None)  # others may look for it
-    for key, value in attributes.items():
-        if not hasattr(module, key):
-            setattr(module, key, value)
+    vars(module).update(attributes)
+    sys.modules[name] = module
     return module
