@@ -4,8 +4,10 @@
 
 For each kernel and width of a layer, all configurations of a small grid are timed (median, cold
 second-level cache). One that beats the present choice by 3 % or more is put into `configs.json`
-under the device's name with --write. `--list` says what would be timed; `--smoke` runs the first
-two configurations of each kernel once on tiny tensors, wherever Triton runs.
+under the device's name with --write, and so is whether the base product with the adapters in its
+epilogue then beats the library's product with `expand` behind it. `--list` says what would be
+timed; `--smoke` runs the first two configurations of each kernel once on tiny tensors, wherever
+Triton runs.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import triton
+from torch.nn import functional
 from triton.testing import do_bench
 
 from pando_kernels import triton_ops
@@ -153,6 +157,12 @@ def candidates(search: Search, present: Config) -> Iterator[Config]:
             yield one
 
 
+def library_product(p: Problem) -> Any:
+    y = functional.linear(p.x, p.weight)
+    triton_ops.expand(p.s, p.group, p.layout, y)
+    return y
+
+
 def milliseconds(run: Callable[[], Any]) -> float:
     """Median; infinite if the GPU has no room for the configuration."""
     try:
@@ -173,8 +183,8 @@ def tuned(name: str, problem: Problem, extent: int) -> tuple[Config, Config, flo
     return present, best, times[present], times[best]
 
 
-def kept(device: str, found: dict[tuple[str, int], Config]) -> None:
-    """Put configurations into the package's table."""
+def kept(device: str, found: dict[tuple[str, int], Config], epilogue: dict[int, bool]) -> None:
+    """Put configurations, and where the epilogue pays, into the package's table."""
     path = Path(configs.__file__).with_name("configs.json")
     table = json.loads(path.read_text())
     kernels = table.setdefault(device, {})
@@ -183,6 +193,9 @@ def kept(device: str, found: dict[tuple[str, int], Config]) -> None:
         changed = {k: v for k, v in asdict(chosen).items() if v != defaults[k]}
         bits = kernels.setdefault(kernel, {}).setdefault(str(DTYPE.itemsize * 8), {})
         bits[str(power_of_two(extent))] = changed
+    for extent, pays in epilogue.items():
+        bits = kernels.setdefault("epilogue", {}).setdefault(str(DTYPE.itemsize * 8), {})
+        bits[str(power_of_two(extent))] = {"pays": int(pays)}
     path.write_text(json.dumps(table, indent=2) + "\n")
 
 
@@ -209,6 +222,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="run a little of it, and stop")
     options = parser.parse_args()
     found: dict[tuple[str, int], Config] = {}
+    epilogue: dict[int, bool] = {}
     for name in options.kernel or SEARCHES:
         search = SEARCHES[name]
         if options.smoke:
@@ -226,8 +240,12 @@ def main() -> None:
             print(f"{name} {search.along}={extent}: {before:.4f} ms -> {after:.4f} ms  {best}")
             if after < before * (1 - WORTHWHILE):
                 found[name, extent] = best
-    if options.write and found:
-        kept(torch.cuda.get_device_name(), found)
+            if name == "gemm_expand":
+                library = milliseconds(partial(library_product, problem))
+                epilogue[extent] = min(before, after) < library * (1 - WORTHWHILE)
+                print(f"    the library's product and expand: {library:.4f} ms")
+    if options.write and (found or epilogue):
+        kept(torch.cuda.get_device_name(), found, epilogue)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pando_kernels.frozen_weight import FrozenWeight
+from pando_kernels.frozen_weight import DenseWeight, FrozenWeight
 from pando_kernels.group_adapters import GroupAdapters
 from pando_kernels.plan import Plan
 from pando_kernels.segment_ops import segment_ops
@@ -48,14 +48,17 @@ class LinearGroup:
 
     def forward(self, x: Tensor, plan: Plan) -> tuple[Tensor, Kept | None]:
         """x [T, K] -> y [T, N], and what `backward` needs; None where no job has an adapter."""
-        y = self.weight.forward(x, self.bias)
         group = plan.adapters.group(self.names, self.widths, self.site)
         if group is None:
-            return y, None
+            return self.weight.forward(x, self.bias), None
         ops = segment_ops(x.device)
         s = ops.shrink(x, group, plan.layout)
-        if not plan.adapters.folded:
-            ops.expand(s, group, plan.layout, y)
+        if isinstance(self.weight, DenseWeight) and not plan.adapters.folded:
+            y = ops.product(x, self.weight.weight, self.bias, s, group, plan.layout)
+        else:
+            y = self.weight.forward(x, self.bias)
+            if not plan.adapters.folded:
+                ops.expand(s, group, plan.layout, y)
         reads_input = group.reads_input(plan.layout.slots)
         return y, Kept(group, s, x if reads_input else None, reads_input)
 

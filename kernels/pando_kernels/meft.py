@@ -114,9 +114,7 @@ class FusedMeft(Function):
     """`meft_forward` and `meft_backward` for autograd."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor, anchor: Tensor, module: str, plan: Plan
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, anchor: Tensor, module: str, plan: Plan) -> Tensor:
         """x [T, d], the network's input; y [T, d], its output. Returns y plus the adapters'."""
         out = y.clone()
         ctx.kept = meft_forward(x, out, module, plan)

@@ -32,13 +32,23 @@ class SegmentOps(Protocol):
         """Returns S."""
         ...
 
+    def product(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        s: Tensor,
+        group: GroupAdapters,
+        layout: SegmentLayout,
+    ) -> Tensor:
+        """Returns Y = X Wᵀ + bias + expand(S), in whichever way is quickest; W [N, K]."""
+        ...
+
     def expand(self, s: Tensor, group: GroupAdapters, layout: SegmentLayout, y: Tensor) -> None:
         """Adds to Y in place."""
         ...
 
-    def reduce(
-        self, dy: Tensor, s: Tensor, group: GroupAdapters, layout: SegmentLayout
-    ) -> Tensor:
+    def reduce(self, dy: Tensor, s: Tensor, group: GroupAdapters, layout: SegmentLayout) -> Tensor:
         """Accumulates grad_B; returns dS."""
         ...
 
@@ -46,9 +56,7 @@ class SegmentOps(Protocol):
         """Accumulates grad_A."""
         ...
 
-    def unshrink(
-        self, ds: Tensor, group: GroupAdapters, layout: SegmentLayout, dx: Tensor
-    ) -> None:
+    def unshrink(self, ds: Tensor, group: GroupAdapters, layout: SegmentLayout, dx: Tensor) -> None:
         """Adds to dX in place."""
         ...
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pando_kernels.dropout import keep_mask
 from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
@@ -71,6 +72,20 @@ def shrink(x: Tensor, group: GroupAdapters, layout: SegmentLayout) -> Tensor:
                 target = s[rows, g * group.rank : g * group.rank + member.rank]
                 torch.mul(inputs.index_select(1, member.columns), scale, out=target)
     return s
+
+
+def product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    s: Tensor,
+    group: GroupAdapters,
+    layout: SegmentLayout,
+) -> Tensor:
+    """X [T, K], W [N, K], bias [N], S [T, C] -> Y [T, N]."""
+    y = functional.linear(x, weight, bias)
+    expand(s, group, layout, y)
+    return y
 
 
 def expand(s: Tensor, group: GroupAdapters, layout: SegmentLayout, y: Tensor) -> None:

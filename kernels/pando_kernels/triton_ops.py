@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional
 
 from pando_kernels.group_adapters import GroupAdapters
 from pando_kernels.lora import LoraLinear
@@ -28,6 +29,8 @@ from pando_kernels.triton import (
     weigh as weigh_kernels,
 )
 from pando_kernels.triton.arguments import check_types, has_kind, readable, writable
+from pando_kernels.triton.configs import epilogue_pays
+from pando_kernels.triton.gemm_expand import gemm_expand
 
 
 def shrink(x: Tensor, group: GroupAdapters, layout: SegmentLayout) -> Tensor:
@@ -41,6 +44,24 @@ def shrink(x: Tensor, group: GroupAdapters, layout: SegmentLayout) -> Tensor:
     if paca:
         paca_gather.paca_gather(readable(x), s, group, layout)
     return s
+
+
+def product(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    s: Tensor,
+    group: GroupAdapters,
+    layout: SegmentLayout,
+) -> Tensor:
+    """X [T, K], W [N, K], bias [N], S [T, C] -> Y [T, N]."""
+    some = any(slot is not None for slot in group.slots)
+    if some and epilogue_pays(x.shape[1], x.dtype, x.device):
+        check_types(group, x.dtype)
+        return gemm_expand(readable(x), weight, bias, s.contiguous(), group, layout)
+    y = functional.linear(x, weight, bias)
+    expand(s, group, layout, y)
+    return y
 
 
 def expand(s: Tensor, group: GroupAdapters, layout: SegmentLayout, y: Tensor) -> None:

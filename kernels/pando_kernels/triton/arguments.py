@@ -28,16 +28,14 @@ def of_slots(group: GroupAdapters) -> dict[str, Any]:
 
 
 def of_dropout(group: GroupAdapters, layout: SegmentLayout) -> dict[str, Any]:
-    """Raises ValueError if there is dropout and the layout has no keys."""
-    keys, dropout = layout.keys, group.has_dropout
-    if keys is None and dropout:
-        raise ValueError("an adapter with dropout needs the rows' keys in the layout")
+    """Without keys there is no dropout: evaluation."""
+    keys = layout.keys
     unread = layout.tables.seg_start
     return {
         "sequence": unread if keys is None else keys.sequence,
         "position": unread if keys is None else keys.position,
         "site": signed(group.site),
-        "DROPOUT": dropout,
+        "DROPOUT": keys is not None and group.has_dropout,
     }
 
 

@@ -8,7 +8,7 @@ never by how many rows or jobs there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -72,6 +72,23 @@ def config(kernel: str, extent: int, dtype: torch.dtype, device: torch.device) -
     tried = _tried.get()
     if tried is not None and kernel in tried:
         return tried[kernel]
+    return Config(**_fields(kernel, extent, dtype, device))
+
+
+def epilogue_pays(k: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether `gemm_expand` is quicker here than the library's product and `expand` behind it.
+
+    It saves reading and writing Y once, and must not lose that against a tuned library.
+    """
+    tried = _tried.get()
+    if tried is not None:
+        return "gemm_expand" in tried
+    return bool(_fields("epilogue", k, dtype, device)["pays"])
+
+
+def _fields(
+    kernel: str, extent: int, dtype: torch.dtype, device: torch.device
+) -> Mapping[str, int]:
     name = _device_name(device.index or 0) if device.type == "cuda" else None
     return _lookup(kernel, power_of_two(extent), dtype.itemsize * 8, name, _assumed.get())
 
@@ -98,11 +115,11 @@ def _device_name(index: int) -> tuple[str, str]:
 @cache
 def _lookup(
     kernel: str, size: int, bits: int, device: tuple[str, str] | None, assumed: str
-) -> Config:
+) -> Mapping[str, int]:
     name, architecture = device or (None, assumed)
     for key in (name, architecture):
         found = table().get(key or "", {}).get(kernel, {}).get(str(bits), {})
         fields = found.get(str(size), found.get("any"))
         if fields is not None:
-            return Config(**fields)
+            return fields
     raise KeyError(f"no configuration for kernel {kernel!r} with {bits}-bit numbers")

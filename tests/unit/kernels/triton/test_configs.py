@@ -15,12 +15,13 @@ def test_every_kernel_has_one_for_every_type():
     assert set(configs.table()) >= {"sm_80", "sm_90"}
     assert set(configs.table()["sm_80"]) == set(configs.table()["sm_90"])
     for kernels in configs.table().values():
-        for bits in kernels.values():
+        for name, bits in kernels.items():
             for fields in bits.values():
-                assert all(isinstance(Config(**one), Config) for one in fields.values())
+                for one in fields.values():
+                    assert set(one) == {"pays"} if name == "epilogue" else Config(**one)
     for architecture in ("sm_80", "sm_90"):
         with assuming(architecture):
-            for kernel in configs.table()["sm_90"]:
+            for kernel in set(configs.table()["sm_90"]) - {"epilogue"}:
                 for dtype in (torch.float32, torch.bfloat16, torch.float16):
                     assert config(kernel, 4096, dtype, CPU).warps in (4, 8)
 
@@ -41,8 +42,8 @@ def test_what_is_tuned_for_a_device_comes_first(monkeypatch):
     monkeypatch.setattr(configs, "table", lambda: table)
     configs._lookup.cache_clear()
     device = ("NVIDIA X", "sm_80")
-    assert configs._lookup("shrink", 4096, 16, device, "sm_90") == Config(64)
-    default = Config(**table["sm_80"]["shrink"]["16"]["any"])
+    assert configs._lookup("shrink", 4096, 16, device, "sm_90") == {"block": 64}
+    default = table["sm_80"]["shrink"]["16"]["any"]
     assert configs._lookup("shrink", 8192, 16, device, "sm_90") == default
     configs._lookup.cache_clear()
 

@@ -7,8 +7,10 @@ import torch
 from segment_world import Job, assert_near, expanded, magnitude, make_world, members, normal
 from torch.nn import functional
 
+from pando_kernels import torch_ops, triton_ops
 from pando_kernels.lora import LoraLinear
 from pando_kernels.paca import PacaLinear
+from pando_kernels.triton.configs import config, epilogue_pays, trying
 from pando_kernels.triton.gemm_expand import gemm_expand
 
 JOBS = [Job(LoraLinear, 16), Job(PacaLinear, 3, missing=(1,)), None, Job(LoraLinear, 70)]
@@ -75,3 +77,18 @@ def test_one_bad_row_of_b_is_seen_in_its_column(device):
             own[rows, 3] = True
     assert found[own].isnan().all()
     assert torch.equal(found[~own], expected[~own])
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_the_product_of_the_segment_operations_takes_it_where_it_pays(device, pays):
+    made = world(torch.float32, device)
+    weight = normal(5, (sum(WIDTHS), K), made.x)
+    expected = torch_ops.product(made.x, weight, None, made.s, made.group, made.layout)
+    present = config("gemm_expand", K, made.x.dtype, device)
+    with trying("gemm_expand" if pays else "none", present):
+        y = triton_ops.product(made.x, weight, None, made.s, made.group, made.layout)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_measurement_the_library_makes_the_base_product(device):
+    assert not epilogue_pays(4096, torch.bfloat16, torch.device("cpu"))

@@ -1,0 +1,89 @@
+"""The whole step through the Triton kernels: compiled on a GPU, in the interpreter elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import cast
+
+import pytest
+import torch
+from engine_jobs import METHODS, make_job, steps_of
+from microbatches import distance, flat, make_jobs, train
+from triton_interpreter import device, mend_bf16
+
+from pando_kernels import triton_ops
+from pando_kernels.backend import always_triton
+from pando_kernels.segment_ops import SegmentOps, using
+from pando_shared.adapters import LoraConfig, PacaConfig
+from pando_worker.engine.base_model import load_base
+from pando_worker.engine.engine import Engine
+from tiny_models import random_sequences
+
+mend_bf16()
+
+CONFIGS = [
+    LoraConfig(rank=3),
+    LoraConfig(rank=20, dropout=0.3, target_modules=("q_proj", "v_proj", "down_proj")),
+    PacaConfig(rank=5),
+    METHODS["meft"],
+]
+
+
+@contextmanager
+def on_triton():
+    with ExitStack() as stack:
+        stack.enter_context(using(cast(SegmentOps, triton_ops)))
+        stack.enter_context(always_triton())
+        yield
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
+def test_gradients_are_those_of_the_reference(model_folder, family):
+    base = load_base(model_folder(family), str(device()))
+    jobs = make_jobs(base, CONFIGS, sequences=2, longest=30)
+    expected_results, expected = train(base, jobs)
+    with on_triton():
+        results, found = train(base, jobs)
+    for ours, theirs in zip(results, expected_results, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+        assert (ours.hits, ours.targets) == (theirs.hits, theirs.targets)
+    for mine, reference in zip(found, expected, strict=True):
+        assert distance(flat(mine), flat(reference)) < 1e-5
+
+
+def test_a_base_in_bfloat16_trains_as_the_reference_does(model_folder):
+    base = load_base(model_folder("llama"), str(device()), torch.bfloat16)
+    jobs = make_jobs(base, CONFIGS[:3], sequences=2, longest=30)
+    _, expected = train(base, jobs)
+    with on_triton():
+        _, found = train(base, jobs)
+    for mine, reference in zip(found, expected, strict=True):
+        assert distance(flat(mine), flat(reference)) < 0.05
+
+
+def test_jobs_step_as_with_the_reference(model_folder):
+    def trained() -> dict[str, list]:
+        engine = Engine(load_base(model_folder("llama"), str(device())), 80)
+        for index, config in enumerate(CONFIGS):
+            data = random_sequences(index, 4, longest=20)
+            engine.join(make_job(f"j{index}", config, data, batch_size=2))
+        return steps_of(engine, list(engine.jobs), until=2)
+
+    expected = trained()
+    with on_triton():
+        found = trained()
+    for name, reports in expected.items():
+        for ours, theirs in zip(found[name], reports, strict=True):
+            assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+            assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-3)
+
+
+def test_a_job_gets_the_same_bits_whoever_is_beside_it_where_the_base_product_allows(model_folder):
+    """Its adapter gradients, from the same base activations: the kernels add nothing of others'."""
+    base = load_base(model_folder("llama"), str(device()))
+    jobs = make_jobs(base, [LoraConfig(rank=4), PacaConfig(rank=5)], sequences=2, longest=30)
+    with on_triton():
+        _, together = train(base, jobs)
+        _, again = train(base, jobs)
+    for first, second in zip(together, again, strict=True):
+        assert torch.equal(flat(first), flat(second))
