@@ -63,9 +63,10 @@ def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker
 #: Of the memory that a base leaves free, the share that activations may take.
 _ACTIVATION_SHARE = 0.35
 _SMALLEST_TOKEN_BUDGET = 256
-#: A microbatch this large is not worth recomputing for: beyond it a GPU is as busy as it gets with
-#: CHEAP's recomputing; beyond the smaller one, with BLOCK's, which costs a third more work.
+#: A microbatch this large is not worth recomputing more for: CHEAP costs little, so only a large
+#: one goes without; BLOCK costs a third more work, and makes none larger than it must be.
 _LARGE_ENOUGH = {Recompute.NOTHING: 8192, Recompute.CHEAP: 512, Recompute.BLOCK: 0}
+_LARGEST_OF_BLOCK = 1024
 #: A round recomputes less than planned for while it stays below this share of the memory.
 _COMFORTABLE = 0.9
 
@@ -95,9 +96,11 @@ def _tokens_and_recompute(worker: Worker, base: BaseModel) -> tuple[int, Recompu
     for recompute, enough in _LARGE_ENOUGH.items():
         per_token = activation_bytes_per_token(base, LoraConfig(), held.compute_bytes, recompute)
         tokens = min(worker.token_budget, int(_ACTIVATION_SHARE * max(0, free) / per_token))
+        if recompute is Recompute.BLOCK:
+            tokens = min(tokens, _LARGEST_OF_BLOCK)
         if tokens >= min(worker.token_budget, enough):
             return max(tokens, _SMALLEST_TOKEN_BUDGET), recompute
-    return max(tokens, _SMALLEST_TOKEN_BUDGET), Recompute.BLOCK
+    raise AssertionError("BLOCK takes any number of tokens")
 
 
 def microbatch_on(

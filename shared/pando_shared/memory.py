@@ -18,10 +18,17 @@ from pando_shared.recompute import Recompute
 RUNTIME_BYTES = 512 << 20
 #: Value, gradient and two AdamW moments, each fp32.
 _TRAINED_BYTES = 4 * 4
-#: The engine keeps its logits chunk below this many fp32 numbers, but never below 16 rows; the
-#: chunk, its copy in the base's type and a temporary exist at once.
-_LOGITS_AT_ONCE = 4 << 20
-_LOGITS_COPIES = 3
+#: Logits that exist at a time, by the bytes of a number: few on a CPU, where a chunk should stay in
+#: the cache; on a GPU, which 16 bits stand for, enough rows to fill it.
+_LOGITS_AT_ONCE = {4: 4 << 20, 2: 64 << 20}
+_FEWEST_ROWS = 16
+#: A chunk's copies that exist at once: a GPU works in place.
+_LOGITS_COPIES = {4: 3, 2: 2}
+
+
+def logits_rows(vocab_size: int, compute_bytes: int) -> int:
+    """Rows of the output layer's logits that the engine holds at a time."""
+    return max(_FEWEST_ROWS, _LOGITS_AT_ONCE[compute_bytes] // vocab_size)
 
 
 def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:
@@ -90,6 +97,13 @@ def activation_bytes_per_token(
             return base.layers * d * element_bytes + whole
 
 
+def _reduction_bytes(base: BaseShape, adapters: Sequence[AdapterConfig], token_budget: int) -> int:
+    """Partial sums of the widest B's gradient on a GPU: one a chunk of 512 rows, in fp32."""
+    ranks = (a.rank for a in adapters if isinstance(a, LoraConfig | PacaConfig))
+    chunks = -(-token_budget // 512) + len(adapters)
+    return chunks * 2 * base.intermediate_size * max(ranks, default=0) * 4
+
+
 def resident_bytes(base: BaseShape, held: BaseFormat) -> int:
     """Bytes of a worker that has loaded this base and trains nothing."""
     return RUNTIME_BYTES + base_bytes(base, held)
@@ -116,8 +130,9 @@ def predict_peak_bytes(
     # The backward pass of a layer holds a few of its widest tensors on top.
     widest = max(base.intermediate_size, base.hidden_size)
     backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
-    logits = 4 * _LOGITS_COPIES * max(_LOGITS_AT_ONCE, 16 * base.vocab_size)
-    largest = max((adapter_bytes(base, adapter, held) for adapter in adapters), default=0)
-    optimizer_scratch = largest // 4
+    rows = min(token_budget, logits_rows(base.vocab_size, element_bytes))
+    logits = element_bytes * _LOGITS_COPIES[element_bytes] * rows * base.vocab_size
+    if element_bytes == 2:
+        backward += _reduction_bytes(base, adapters, token_budget)
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
-    return resident + trained + step + optimizer_scratch
+    return resident + trained + step

@@ -9,12 +9,10 @@ import torch
 
 from pando_kernels.frozen_head import frozen_head_loss
 from pando_kernels.plan import AdapterSet
+from pando_shared.memory import logits_rows
 from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.decoder import Tape
 from pando_worker.engine.packed_batch import Share, pack_shares
-
-#: The output layer's logits exist for this many numbers at a time (fp32, so 4 bytes each).
-_LOGITS_AT_ONCE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def run_microbatch(
             batch.labels,
             batch.weights if train else None,
             base.head,
-            chunk=max(16, _LOGITS_AT_ONCE // base.head.weight.shape[0]),
+            chunk=logits_rows(base.head.weight.shape[0], base.dtype.itemsize),
         )
     if tape is not None and d_hidden is not None:
         tape.backward(d_hidden)
