@@ -28,7 +28,13 @@ from pando_kernels.triton import (
 from pando_kernels.triton import (
     weigh as weigh_kernels,
 )
-from pando_kernels.triton.arguments import check_types, has_kind, readable, writable
+from pando_kernels.triton.arguments import (
+    check_gradients,
+    check_types,
+    has_kind,
+    readable,
+    writable,
+)
 from pando_kernels.triton.configs import epilogue_pays
 from pando_kernels.triton.gemm_expand import gemm_expand
 
@@ -74,6 +80,7 @@ def expand(s: Tensor, group: GroupAdapters, layout: SegmentLayout, y: Tensor) ->
 def reduce(dy: Tensor, s: Tensor, group: GroupAdapters, layout: SegmentLayout) -> Tensor:
     """dY [T, N], S [T, C] -> dS [T, C]; accumulates grad_B."""
     check_types(group, dy.dtype)
+    check_gradients(group)
     if all(slot is None for slot in group.slots):
         return s.new_zeros(s.shape)
     ds = s.new_empty(s.shape)
@@ -84,6 +91,7 @@ def reduce(dy: Tensor, s: Tensor, group: GroupAdapters, layout: SegmentLayout) -
 def weigh(ds: Tensor, x: Tensor, group: GroupAdapters, layout: SegmentLayout) -> None:
     """dS [T, C], X [T, K]; accumulates grad_A."""
     check_types(group, x.dtype)
+    check_gradients(group)
     if has_kind(group, LoraLinear):
         weigh_kernels.weigh(ds.contiguous(), readable(x), group, layout)
 

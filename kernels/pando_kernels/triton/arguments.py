@@ -56,9 +56,18 @@ def has_kind(group: GroupAdapters, kind: type) -> bool:
 
 
 def check_types(group: GroupAdapters, dtype: torch.dtype) -> None:
-    """Adapters must be of the type of activations, with gradients in fp32: else TypeError."""
-    if not group.types <= {(dtype, torch.float32)}:
-        found = ", ".join(sorted(f"{value} with {grad}" for value, grad in group.types))
-        raise TypeError(
-            f"kernels for {dtype} need adapters of that type with gradients in float32; got {found}"
-        )
+    """Adapters must be of the type of activations: else TypeError. Gradients may be of any."""
+    found = {value for value, _ in group.types}
+    if not found <= {dtype}:
+        raise TypeError(f"kernels for {dtype} need adapters of that type; got {_told(found)}")
+
+
+def check_gradients(group: GroupAdapters) -> None:
+    """What is accumulated into must be fp32: else TypeError."""
+    found = {gradient for _, gradient in group.types}
+    if not found <= {torch.float32}:
+        raise TypeError(f"kernels need adapters' gradients in float32; got {_told(found)}")
+
+
+def _told(types: set[torch.dtype]) -> str:
+    return ", ".join(sorted(map(str, types)))

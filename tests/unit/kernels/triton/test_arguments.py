@@ -36,6 +36,22 @@ def test_gradients_of_another_type(world):
         triton_ops.reduce(world.dy, world.s, narrow, world.layout)
 
 
+def test_what_runs_forward_only_needs_no_gradients(world):
+    """As an adapter that is loaded for sampling, whose gradients are its own 16-bit parameters."""
+    first = world.group.slots[0].first
+    loaded = with_member(world, grad_a=first.a.bfloat16(), grad_b=first.b.bfloat16())
+    layout = SegmentLayout(world.layout.starts, world.layout.slots, world.layout.device)
+    s = triton_ops.shrink(world.x, loaded, layout)
+    torch.testing.assert_close(s, torch_ops.shrink(world.x, loaded, layout))
+    y = world.y.clone()
+    triton_ops.expand(s, loaded, layout, y)
+    expected = world.y.clone()
+    torch_ops.expand(s, loaded, layout, expected)
+    torch.testing.assert_close(y, expected)
+    with pytest.raises(TypeError, match="gradients in float32"):
+        triton_ops.weigh(s, world.x, loaded, layout)
+
+
 def test_parameters_that_are_not_aligned(world):
     b = world.group.slots[0].first.b
     shifted = torch.zeros(b.numel() + 1, device=b.device)[1:].view_as(b)
