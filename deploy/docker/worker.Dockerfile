@@ -21,6 +21,13 @@ RUN if [ "$TORCH" = cuda ]; then extra="[quantized]"; fi; \
     ./shared "./kernels$extra" ./services/worker
 
 FROM ${PYTHON_IMAGE}
+ARG TORCH=pinned
+# Triton builds its CUDA binding with a C compiler when the first kernel is launched.
+RUN if [ "$TORCH" = cuda ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends gcc libc6-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 # A volume is mounted on the home; a new one takes over its owner.
 RUN useradd --uid 10001 --home-dir /var/lib/pando pando \
     && install --directory --owner=pando /var/lib/pando /var/cache/pando

@@ -68,6 +68,15 @@ def test_an_image_runs_its_service_as_nobody_special_and_says_whether_it_is_well
     assert command[1] in str(project(f"services/{service}")["scripts"])
 
 
+def test_the_workers_image_for_gpus_has_the_compiler_that_triton_starts_with() -> None:
+    """Triton builds its CUDA binding when the first kernel is launched."""
+    final = DOCKERFILES["worker"].read_text().rpartition("\nFROM ")[2]
+    joined = final.replace("\\\n", " ")
+    assert "ARG TORCH" in final
+    install = r'^RUN if \[ "\$TORCH" = cuda \];.*apt-get install .*\bgcc\b.*\blibc6-dev\b'
+    assert re.search(install, joined, re.MULTILINE)
+
+
 def test_every_base_image_is_a_build_argument() -> None:
     for dockerfile in DOCKERFILES.values():
         bases = re.findall(r"^FROM (\S+)", dockerfile.read_text(), re.MULTILINE)
