@@ -155,6 +155,9 @@ def open_host(
 ) -> Host:
     """A host with a fresh incarnation: whatever an earlier process of this worker held is void."""
     device = choose_device(settings.device)
+    if device != "cpu":
+        # Triton launches on the current device, wherever the tensors are.
+        torch.cuda.set_device(torch.device(device).index or 0)
     budget = settings.memory_bytes or int(0.9 * memory_bytes(device))
     worker = Worker(
         id=worker_id,

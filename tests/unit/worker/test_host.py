@@ -38,3 +38,13 @@ def test_a_job_trains_on_a_base_in_nf4(world: World):
     job = world.submit()
     world.round(job)
     assert world.job(job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cuda:0", [0]), ("cuda:1", [1]), ("cpu", [])])
+def test_a_workers_own_gpu_is_the_current_one(world: World, monkeypatch, device, chosen):
+    """Triton launches on the current device, which is the first unless somebody says otherwise."""
+    made_current: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+    world.settings = world.settings.model_copy(update={"device": device, "memory_bytes": 1 << 30})
+    assert world.start_worker().device == device
+    assert made_current == chosen
