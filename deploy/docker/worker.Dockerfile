@@ -33,9 +33,11 @@ RUN useradd --uid 10001 --home-dir /var/lib/pando pando \
     && install --directory --owner=pando /var/lib/pando /var/cache/pando
 COPY --from=build /opt/pando /opt/pando
 # Threads that wait must not spin: beside anyone else on the cores, a step takes many times as long.
+# Microbatches of ever other sizes would cut a GPU's memory into useless pieces.
 ENV PATH=/opt/pando/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OMP_WAIT_POLICY=passive \
+    PYTORCH_ALLOC_CONF=expandable_segments:True \
     HF_HOME=/var/lib/pando/huggingface \
     PANDO_STORAGE_URL=file:///var/lib/pando/storage \
     PANDO_CACHE_DIR=/var/cache/pando \

@@ -16,6 +16,7 @@ from torch import Tensor
 from pando_kernels.dropout import threshold
 from pando_kernels.lora import LoraLinear
 from pando_kernels.paca import PacaLinear
+from pando_kernels.transfer import to_device
 
 Member = LoraLinear | PacaLinear | None
 
@@ -123,13 +124,11 @@ class GroupAdapters:
         """
         addresses = [_rows(slot, len(self.widths)) for slot in self.slots]
         numbers = [_numbers(slot) for slot in self.slots]
-        device = next((slot.first.b.device for slot in self.slots if slot is not None), None)
-        return (
-            torch.tensor(addresses, dtype=torch.int64)
-            .view(-1, len(self.widths), FIELDS)
-            .to(device),
-            torch.tensor(numbers, dtype=torch.float32).view(-1, NUMBERS).to(device),
-        )
+        devices = (slot.first.b.device for slot in self.slots if slot is not None)
+        device = next(devices, torch.device("cpu"))
+        table = torch.tensor(addresses, dtype=torch.int64).view(-1, len(self.widths), FIELDS)
+        scales = torch.tensor(numbers, dtype=torch.float32).view(-1, NUMBERS)
+        return to_device(table, device), to_device(scales, device)
 
 
 def _trained(member: LoraLinear | PacaLinear) -> list[tuple[Tensor, Tensor]]:

@@ -99,6 +99,17 @@ def _tables(layout: SegmentLayout) -> DeviceTables:
         np.searchsorted(chunks[:, 0], np.arange(len(layout.slots) + 1)).astype(np.int32),
         (np.searchsorted(starts, edges, side="right") - 1).astype(np.int32),
     ]
-    whole = torch.from_numpy(np.concatenate([part.ravel() for part in parts]))
-    views = to_device(whole, layout.device).split([part.size for part in parts])
-    return DeviceTables(*(view.view(part.shape) for view, part in zip(views, parts, strict=True)))
+    # Every table starts at a multiple of 16 bytes: Triton compiles anew for one that does not.
+    whole = torch.from_numpy(np.concatenate([_padded(part.ravel()) for part in parts]))
+    pieces = to_device(whole, layout.device).split([_padded_size(part.size) for part in parts])
+    return DeviceTables(
+        *(piece[: part.size].view(part.shape) for piece, part in zip(pieces, parts, strict=True))
+    )
+
+
+def _padded_size(size: int) -> int:
+    return -(-size // 4) * 4
+
+
+def _padded(part: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.pad(part, (0, _padded_size(part.size) - part.size))

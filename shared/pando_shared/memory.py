@@ -27,8 +27,9 @@ _LOGITS_COPIES = {4: 3, 2: 2}
 
 
 def logits_rows(vocab_size: int, compute_bytes: int) -> int:
-    """Rows of the output layer's logits that the engine holds at a time."""
-    return max(_FEWEST_ROWS, _LOGITS_AT_ONCE[compute_bytes] // vocab_size)
+    """Rows of the output layer's logits that the engine holds at a time: whole tiles of 128."""
+    rows = max(_FEWEST_ROWS, _LOGITS_AT_ONCE[compute_bytes] // vocab_size)
+    return rows // 128 * 128 if rows >= 128 else rows
 
 
 def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:

@@ -84,7 +84,8 @@ def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[Servi
     ]
     for device in plan.devices:
         name = f"worker-{device.replace(':', '')}"
-        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device), **_threads(device)}
+        own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device)}
+        own |= _threads(device) | _allocator(device)
         specs.append(measured(name, "pando-worker", Tier.WORKER, own))
     return specs
 
@@ -100,6 +101,13 @@ def _threads(device: str) -> dict[str, str]:
     if device != "cpu":
         return {}
     return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
+
+
+def _allocator(device: str) -> dict[str, str]:
+    """On a GPU, microbatches of ever other sizes would cut the memory into useless pieces."""
+    if device == "cpu":
+        return {}
+    return {"PYTORCH_ALLOC_CONF": os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")}
 
 
 def parse_models(pairs: Sequence[str]) -> dict[str, str]:

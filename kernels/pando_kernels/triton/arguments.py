@@ -29,13 +29,13 @@ def of_slots(group: GroupAdapters) -> dict[str, Any]:
 
 def of_dropout(group: GroupAdapters, layout: SegmentLayout) -> dict[str, Any]:
     """Without keys there is no dropout: evaluation."""
-    keys = layout.keys
+    keys = layout.keys if group.has_dropout else None
     unread = layout.tables.seg_start
     return {
         "sequence": unread if keys is None else keys.sequence,
         "position": unread if keys is None else keys.position,
         "site": signed(group.site),
-        "DROPOUT": keys is not None and group.has_dropout,
+        "DROPOUT": keys is not None,
     }
 
 

@@ -60,12 +60,12 @@ def training_app(settings: Settings, worker_id: str) -> Celery:
     def train(round_id: str) -> None:
         from pando_worker.round import run_round
 
-        run_round(hosts[0], round_id)
+        _or_start_anew(lambda: run_round(hosts[0], round_id))
 
     def sample(request_json: str) -> None:
         from pando_worker.sampling import run_sample
 
-        run_sample(hosts[0], request_json)
+        _or_start_anew(lambda: run_sample(hosts[0], request_json))
 
     worker_process_init.connect(start, weak=False)
     worker_shutting_down.connect(yield_soon, weak=False)
@@ -73,6 +73,23 @@ def training_app(settings: Settings, worker_id: str) -> Celery:
     app.task(name=ROUND_TASK)(train)
     app.task(name=SAMPLE_TASK)(sample)
     return app
+
+
+def _or_start_anew(work: Callable[[], None]) -> None:
+    """Run it; if it fails and leaves the GPU unusable, end this process and let another begin.
+
+    After a fault in a kernel every later call fails: a process that lived on would hold its leases
+    and fail each round, whereas its jobs go on elsewhere from their checkpoints.
+    """
+    from pando_worker.engine.device import is_usable
+
+    try:
+        work()
+    except RuntimeError:
+        if not is_usable():
+            log.exception("the GPU is unusable; another process takes this one's place")
+            os._exit(1)
+        raise
 
 
 def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[], bool]) -> Host:

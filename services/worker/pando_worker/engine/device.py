@@ -25,6 +25,17 @@ def choose_lanes(device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
+def is_usable() -> bool:
+    """Whether the GPU in use, if there is one, still does what it is told."""
+    if not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
+
+
 def memory_bytes(device: str) -> int:
     """All memory of the device."""
     if device == "cpu":

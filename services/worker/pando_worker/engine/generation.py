@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from pando_kernels.plan import make_plan, planned
+from pando_kernels.plan import AdapterSet, Plan, planned
+from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.sequences import Sequences
 from pando_worker.engine.base_model import BaseModel
 
 
@@ -40,12 +42,14 @@ def generate(
         rng.manual_seed(sampling.seed)
     cache = DynamicCache(config=base.model.config)
     ids = torch.tensor([prompt], device=base.device)
+    adapters = AdapterSet((layers,))
     room = min(sampling.max_tokens, base.max_positions - len(prompt))
     for position in range(len(prompt), len(prompt) + max(0, room)):
         count = ids.shape[1]
         positions = torch.arange(position - count, position, device=base.device)[None]
         # No sequence lengths: the attention then follows the cache instead of a packing.
-        with planned(make_plan([(count, layers)], (), device=base.device)):
+        layout = SegmentLayout((0, count), (0,), base.device)
+        with planned(Plan(adapters, layout, Sequences((), base.device))):
             output = base.model.base_model(
                 input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
             )

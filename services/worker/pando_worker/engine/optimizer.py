@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from pando_kernels.adamw import AdamWSettings, AdamWSlot, adamw_many
 from pando_worker.engine.job import ResidentJob
 
@@ -27,9 +29,10 @@ def finish_steps(residents: Sequence[ResidentJob]) -> list[FinishedStep]:
         return []
     slots = [_slot(resident) for resident in residents]
     norms, finite = adamw_many(slots)
+    told = torch.stack([norms, finite.to(norms.dtype)]).tolist()  # one copy from the device
     finished = [
-        FinishedStep(slot.learning_rate, norm, good)
-        for slot, norm, good in zip(slots, norms.tolist(), finite.tolist(), strict=True)
+        FinishedStep(slot.learning_rate, norm, bool(good))
+        for slot, norm, good in zip(slots, *told, strict=True)
     ]
     for resident, step in zip(residents, finished, strict=True):
         resident.step += step.finite
