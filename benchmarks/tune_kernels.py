@@ -32,9 +32,12 @@ from torch.nn import functional
 from triton.testing import do_bench
 
 from pando_kernels import triton_ops
+from pando_kernels.backend import always_triton
 from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
 from pando_kernels.lora import LoraLinear
+from pando_kernels.pending import Pending
 from pando_kernels.segment_layout import SegmentLayout
+from pando_kernels.swiglu import swiglu, swiglu_backward
 from pando_kernels.triton import configs
 from pando_kernels.triton.configs import Config, power_of_two, trying
 from pando_kernels.triton.gemm_expand import gemm_expand
@@ -48,42 +51,65 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """JOBS equal segments of one linear layer [n, k], and what the operations take and give."""
+    """JOBS equal segments of one linear layer [n, k], and what the operations take and give.
+
+    Where k = n, `first`, the first linear alone, and ds serve for one that reads activations.
+    """
 
     x: torch.Tensor
     y: torch.Tensor
     s: torch.Tensor
+    ds: torch.Tensor
     weight: torch.Tensor
     group: GroupAdapters
+    first: GroupAdapters
     layout: SegmentLayout
 
     @staticmethod
-    def of(tokens: int, k: int, n: int, rank: int, device: torch.device) -> Problem:
+    def of(
+        tokens: int, k: int, n: int, rank: int, device: torch.device, linears: int = 1
+    ) -> Problem:
+        """y and weight have the outputs of all `linears`, which read the same x."""
+
         def normal(*shape: int) -> torch.Tensor:
             return torch.randn(shape, device=device, dtype=DTYPE)
 
         def zeros(*shape: int) -> torch.Tensor:
             return torch.zeros(shape, device=device)
 
-        loras = (
-            LoraLinear(normal(rank, k), normal(n, rank), zeros(rank, k), zeros(n, rank), 1.0)
-            for _ in range(JOBS)
-        )
-        group = GroupAdapters(tuple(SlotAdapter((lora,)) for lora in loras), (n,))
+        def lora() -> LoraLinear:
+            a, b, grad_a, grad_b = normal(rank, k), normal(n, rank), zeros(rank, k), zeros(n, rank)
+            return LoraLinear(a, b, grad_a, grad_b, 1.0)
+
+        slots = tuple(SlotAdapter(tuple(lora() for _ in range(linears))) for _ in range(JOBS))
+        group = GroupAdapters(slots, (n,) * linears)
+        first = GroupAdapters(tuple(SlotAdapter(slot.members[:1]) for slot in slots), (n,))
         starts = tuple(tokens * j // JOBS for j in range(JOBS + 1))
         layout = SegmentLayout(starts, tuple(range(JOBS)), device)
-        s = normal(tokens, group.columns)
-        return Problem(normal(tokens, k), normal(tokens, n), s, normal(n, k), group, layout)
+        return Problem(
+            x=normal(tokens, k),
+            y=normal(tokens, n * linears),
+            s=normal(tokens, group.columns),
+            ds=normal(tokens, first.columns),
+            weight=normal(n * linears, k),
+            group=group,
+            first=first,
+            layout=layout,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Which operation launches a kernel, on which rank, and what to try; `along` is "k" or "n"."""
+    """Which operation launches a kernel, on what problem, and what to try.
+
+    `along` is "k" or "n", or "k and n" where a linear is to be as wide as its input.
+    """
 
     run: Callable[[Problem], Any]
     along: str
     options: dict[str, tuple[int, ...]]
     rank: int = 16
+    linears: int = 1
 
 
 def shrink(p: Problem) -> Any:
@@ -110,6 +136,17 @@ def base_product(p: Problem) -> Any:
     return gemm_expand(p.x, p.weight, None, p.s, p.group, p.layout)
 
 
+def activation(p: Problem) -> Any:
+    with always_triton():
+        return swiglu(p.y, "silu", Pending(p.s, p.group, p.layout))
+
+
+def activation_backward(p: Problem) -> Any:
+    pending, pending_dact = Pending(p.s, p.group, p.layout), Pending(p.ds, p.first, p.layout)
+    with always_triton():
+        return swiglu_backward(p.x, p.y, "silu", pending, pending_dact)
+
+
 WARPS = (4, 8)
 SEARCHES = {
     "shrink": Search(
@@ -117,6 +154,10 @@ SEARCHES = {
     ),
     "expand": Search(expand, "n", {"block": (64, 128, 256), "warps": WARPS}),
     "unshrink": Search(unshrink, "k", {"block": (64, 128, 256), "warps": WARPS}),
+    "swiglu_pending": Search(activation, "n", {"block": (32, 64, 128), "warps": WARPS}, linears=2),
+    "swiglu_pending_backward": Search(
+        activation_backward, "k and n", {"block": (32, 64, 128), "warps": WARPS}, linears=2
+    ),
     "reduce_narrow": Search(
         reduce,
         "n",
@@ -202,7 +243,7 @@ def kept(device: str, found: dict[tuple[str, int], Config], epilogue: dict[int, 
 def smoke(name: str) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     search = SEARCHES[name]
-    problem = Problem.of(5, 16, 16, search.rank, device)
+    problem = Problem.of(5, 16, 16, search.rank, device, search.linears)
     present = configs.config(name, 16, DTYPE, device)
     for _, one in zip(range(2), candidates(search, present), strict=False):
         with trying(name, one):
@@ -234,8 +275,9 @@ def main() -> None:
                 count = sum(1 for _ in candidates(search, present))
                 print(f"{name} {search.along}={extent} rank={search.rank}: {count} configurations")
                 continue
-            k, n = (extent, 4096) if search.along == "k" else (4096, extent)
-            problem = Problem.of(options.tokens, k, n, search.rank, torch.device("cuda"))
+            k, n = (extent if axis in search.along else 4096 for axis in "kn")
+            device = torch.device("cuda")
+            problem = Problem.of(options.tokens, k, n, search.rank, device, search.linears)
             present, best, before, after = tuned(name, problem, extent)
             print(f"{name} {search.along}={extent}: {before:.4f} ms -> {after:.4f} ms  {best}")
             if after < before * (1 - WORTHWHILE):

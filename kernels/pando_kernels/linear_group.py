@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pando_kernels.backend import runs_triton
 from pando_kernels.frozen_weight import DenseWeight, FrozenWeight
 from pando_kernels.group_adapters import GroupAdapters
+from pando_kernels.pending import Pending
 from pando_kernels.plan import Plan
 from pando_kernels.segment_ops import segment_ops
 
@@ -48,19 +50,26 @@ class LinearGroup:
 
     def forward(self, x: Tensor, plan: Plan) -> tuple[Tensor, Kept | None]:
         """x [T, K] -> y [T, N], and what `backward` needs; None where no job has an adapter."""
-        group = plan.adapters.group(self.names, self.widths, self.site)
-        if group is None:
-            return self.weight.forward(x, self.bias), None
+        kept = self._shrink(x, plan)
+        if kept is None or plan.adapters.folded:
+            return self.weight.forward(x, self.bias), kept
         ops = segment_ops(x.device)
-        s = ops.shrink(x, group, plan.layout)
-        if isinstance(self.weight, DenseWeight) and not plan.adapters.folded:
-            y = ops.product(x, self.weight.weight, self.bias, s, group, plan.layout)
-        else:
-            y = self.weight.forward(x, self.bias)
-            if not plan.adapters.folded:
-                ops.expand(s, group, plan.layout, y)
-        reads_input = group.reads_input(plan.layout.slots)
-        return y, Kept(group, s, x if reads_input else None, reads_input)
+        if isinstance(self.weight, DenseWeight):
+            weight = self.weight.weight
+            return ops.product(x, weight, self.bias, kept.s, kept.group, plan.layout), kept
+        y = self.weight.forward(x, self.bias)
+        ops.expand(kept.s, kept.group, plan.layout, y)
+        return y, kept
+
+    def forward_pending(self, x: Tensor, plan: Plan) -> tuple[Tensor, Kept | None, Pending | None]:
+        """`forward` for a caller whose next step adds what y lacks, if anything, on the way."""
+        if not runs_triton(x):
+            return *self.forward(x, plan), None
+        kept = self._shrink(x, plan)
+        y = self.weight.forward(x, self.bias)
+        if kept is None or plan.adapters.folded:
+            return y, kept, None
+        return y, kept, Pending(kept.s, kept.group, plan.layout)
 
     def backward(
         self, dy: Tensor, kept: Kept | None, plan: Plan, x: Tensor | None, wants_dx: bool
@@ -71,20 +80,44 @@ class LinearGroup:
         what was kept.
         """
         dx = self.weight.backward(dy) if wants_dx else None
-        if kept is None:
-            return dx
-        if plan.adapters.folded:
-            _accumulate_folded(dy, kept)
-            return dx
-        ops = segment_ops(dy.device)
-        ds = ops.reduce(dy, kept.s, kept.group, plan.layout)
-        if kept.reads_input:
-            inputs = kept.x if x is None else x
-            assert inputs is not None
-            ops.weigh(ds, inputs, kept.group, plan.layout)
-        if dx is not None:
-            ops.unshrink(ds, kept.group, plan.layout, dx)
+        pending = _accumulate(dy, kept, plan, x)
+        if pending is not None and dx is not None:
+            segment_ops(dy.device).unshrink(pending.columns, pending.group, pending.layout, dx)
         return dx
+
+    def backward_pending(
+        self, dy: Tensor, kept: Kept | None, plan: Plan, x: Tensor | None
+    ) -> tuple[Tensor, Pending | None]:
+        """`backward` for a caller whose next step adds what dx lacks, if anything, on the way."""
+        if runs_triton(dy):
+            return self.weight.backward(dy), _accumulate(dy, kept, plan, x)
+        dx = self.backward(dy, kept, plan, x, True)
+        assert dx is not None
+        return dx, None
+
+    def _shrink(self, x: Tensor, plan: Plan) -> Kept | None:
+        group = plan.adapters.group(self.names, self.widths, self.site)
+        if group is None:
+            return None
+        s = segment_ops(x.device).shrink(x, group, plan.layout)
+        reads_input = group.reads_input(plan.layout.slots)
+        return Kept(group, s, x if reads_input else None, reads_input)
+
+
+def _accumulate(dy: Tensor, kept: Kept | None, plan: Plan, x: Tensor | None) -> Pending | None:
+    """Adds to the adapters' gradients; what dY W lacks of dX."""
+    if kept is None:
+        return None
+    if plan.adapters.folded:
+        _accumulate_folded(dy, kept)
+        return None
+    ops = segment_ops(dy.device)
+    ds = ops.reduce(dy, kept.s, kept.group, plan.layout)
+    if kept.reads_input:
+        inputs = kept.x if x is None else x
+        assert inputs is not None
+        ops.weigh(ds, inputs, kept.group, plan.layout)
+    return Pending(ds, kept.group, plan.layout)
 
 
 def _accumulate_folded(dy: Tensor, kept: Kept) -> None:

@@ -10,7 +10,8 @@ from pando_kernels.triton.arguments import of_slots, of_tiles
 from pando_kernels.triton.configs import config
 from pando_kernels.triton.launch import launch
 from pando_kernels.triton.outputs import output_tiles
-from pando_kernels.triton.tables import B, address, member, output_tile, pointer, ranked, tile
+from pando_kernels.triton.sums import expanded
+from pando_kernels.triton.tables import member, output_tile, tile
 
 
 @triton.jit
@@ -27,17 +28,7 @@ def expand_kernel(
     rank = member(table, slot, g, G, 0)
     if rank == 0:
         return
-    b = pointer(address(table, slot, g, G, B), s.dtype.element_ty)
-    acc = tl.zeros((ROWS, BN), tl.float32)
-    for first in tl.range(0, rank, RB, num_stages=1):
-        at = s + rows[:, None] * (G * R) + (g * R + first + tl.arange(0, RB))[None, :]
-        columns = tl.load(at, mask=live[:, None], other=0.0)
-        acc = tl.dot(
-            columns,
-            tl.trans(ranked(b, b_rows, exists, first, rank, RB)),
-            acc,
-            input_precision="ieee",
-        )
+    acc = expanded(s, rows, live, table, slot, g, rank, b_rows, exists, ROWS, BN, RB, G, R)
     at = y + rows[:, None] * stride + n[None, :]
     inside = live[:, None] & exists[None, :]
     acc += tl.load(at, mask=inside, other=0.0).to(tl.float32)

@@ -1,8 +1,4 @@
-"""Gated activations: a program takes a stretch of one row. See pando_kernels.swiglu.
-
-Both activations are x · sigmoid(p(x)): silu with p = x, and gelu in its tanh form with
-p = 2 √(2 / π) (x + 0.044715 x³), since 1 + tanh(z) = 2 sigmoid(2 z).
-"""
+"""Gated activations: a program takes a stretch of one row. See pando_kernels.swiglu."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from pando_kernels.triton.activations import activated
 from pando_kernels.triton.arguments import readable, writable
 from pando_kernels.triton.configs import Config, power_of_two
 from pando_kernels.triton.launch import launch
@@ -23,24 +20,10 @@ def _stretch(M, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _gate(x, GELU: tl.constexpr):
-    """(activation of x, its derivative)."""
-    if GELU:
-        exponent = x * (1.5957691216057308 + 0.07135481282785598 * x * x)
-        growth = 1.5957691216057308 + 0.21406443848356794 * x * x
-    else:
-        exponent = x
-        growth = tl.full(x.shape, 1.0, tl.float32)
-    share = tl.sigmoid(exponent)
-    active = x * share
-    return active, share + active * (1.0 - share) * growth
-
-
-@triton.jit
 def swiglu_kernel(gate_up, act, M, stride, BLOCK: tl.constexpr, GELU: tl.constexpr):
     row, columns, live = _stretch(M, BLOCK)
     at = gate_up + row * stride + columns
-    active, _ = _gate(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
+    active, _ = activated(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
     active *= tl.load(at + M, mask=live, other=0.0).to(tl.float32)
     tl.store(act + row * M + columns, active.to(act.dtype.element_ty), mask=live)
 
@@ -51,7 +34,7 @@ def swiglu_backward_kernel(
 ):
     row, columns, live = _stretch(M, BLOCK)
     at = gate_up + row * stride + columns
-    active, slope = _gate(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
+    active, slope = activated(tl.load(at, mask=live, other=0.0).to(tl.float32), GELU)
     up = tl.load(at + M, mask=live, other=0.0).to(tl.float32)
     d = tl.load(dact + row * dact_stride + columns, mask=live, other=0.0).to(tl.float32)
     tl.store(at, (d * up * slope).to(gate_up.dtype.element_ty), mask=live)

@@ -9,18 +9,8 @@ from pando_kernels.segment_layout import SegmentLayout
 from pando_kernels.triton.arguments import of_dropout, of_slots, of_tiles
 from pando_kernels.triton.configs import config
 from pando_kernels.triton.launch import launch
-from pando_kernels.triton.philox import keep_tile
-from pando_kernels.triton.tables import (
-    INVERSE,
-    LORA,
-    THRESHOLD,
-    A,
-    address,
-    member,
-    number,
-    pointer,
-    tile,
-)
+from pando_kernels.triton.sums import dropped, unshrunk
+from pando_kernels.triton.tables import tile
 
 
 @triton.jit(do_not_specialize=["site"])
@@ -34,28 +24,12 @@ def unshrink_kernel(
     if slot < 0:
         return
     k = tl.program_id(1) * BK + tl.arange(0, BK)
-    total = 0
-    acc = tl.zeros((ROWS, BK), tl.float32)
-    for g in tl.static_range(G):
-        rank = member(table, slot, g, G, LORA)
-        a = pointer(address(table, slot, g, G, A), ds.dtype.element_ty)
-        for first in tl.range(0, rank, RB, num_stages=1):
-            i = first + tl.arange(0, RB)
-            at = ds + rows[:, None] * (G * R) + (g * R + i)[None, :]
-            columns = tl.load(at, mask=live[:, None], other=0.0)
-            at = a + i.to(tl.int64)[:, None] * K + k[None, :]
-            inside = (i < rank)[:, None] & (k < K)[None, :]
-            acc = tl.dot(columns, tl.load(at, mask=inside, other=0.0), acc, input_precision="ieee")
-        total += rank
+    acc, total = unshrunk(ds, rows, live, table, slot, k, K, ROWS, BK, RB, G, R)
     if total == 0:
         return
     if DROPOUT:
-        threshold = number(numbers, slot, THRESHOLD).to(tl.int32)
-        if threshold > 0:
-            key = tl.load(sequence + rows, mask=live, other=0)
-            place = tl.load(position + rows, mask=live, other=0)
-            keep = keep_tile(key, place, tl.program_id(1) * BK, site, threshold, ROWS, BK)
-            acc = tl.where(keep, acc * number(numbers, slot, INVERSE), 0.0)
+        first = tl.program_id(1) * BK
+        acc = dropped(acc, rows, live, numbers, slot, sequence, position, first, site, ROWS, BK)
     at = dx + rows[:, None] * stride + k[None, :]
     inside = live[:, None] & (k < K)[None, :]
     acc += tl.load(at, mask=inside, other=0.0).to(tl.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -14,7 +15,9 @@ from triton_interpreter import device, mend_bf16
 from pando_kernels import triton_ops
 from pando_kernels.backend import always_triton
 from pando_kernels.segment_ops import SegmentOps, using
+from pando_kernels.triton import expand, unshrink
 from pando_shared.adapters import LoraConfig, PacaConfig
+from pando_shared.recompute import Recompute
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
 from tiny_models import random_sequences
@@ -49,6 +52,60 @@ def test_gradients_are_those_of_the_reference(model_folder, family):
         assert (ours.hits, ours.targets) == (theirs.hits, theirs.targets)
     for mine, reference in zip(found, expected, strict=True):
         assert distance(flat(mine), flat(reference)) < 1e-5
+
+
+def test_the_networks_sums_are_made_within_its_activations(model_folder, monkeypatch):
+    """Neither gate and up's outputs nor the gradient of down's input get a pass of their own."""
+    base = load_base(model_folder("llama"), str(device()))
+    jobs = make_jobs(base, CONFIGS[:3], sequences=1, longest=10)
+    launched: list[tuple[str, str]] = []
+    sites = {group.site: group.names[0].rsplit(".", 1)[1] for group in base.groups}
+
+    def watch(module, name):
+        kernel = getattr(module, name)
+
+        def watched(*tensors):
+            launched.append((name, sites[tensors[2].site]))
+            kernel(*tensors)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(expand, "expand")
+    watch(unshrink, "unshrink")
+    with on_triton():
+        train(base, jobs)
+    assert set(launched) == {
+        *(("expand", leaf) for leaf in ("q_proj", "o_proj", "down_proj")),
+        *(("unshrink", leaf) for leaf in ("q_proj", "o_proj", "gate_proj")),
+    }
+
+
+def test_what_is_made_again_is_the_same_to_the_bit(model_folder):
+    base = load_base(model_folder("llama"), str(device()))
+    jobs = make_jobs(base, CONFIGS[1:3], sequences=1, longest=10)
+    found = []
+    for recompute in Recompute:
+        decoder = replace(base.decoder, recompute=recompute)
+        with on_triton():
+            results, gradients = train(replace(base, decoder=decoder), jobs)
+        found.append((results, [flat(job) for job in gradients]))
+    (first, expected), *others = found
+    for results, gradients in others:
+        assert results == first
+        assert all(torch.equal(*pair) for pair in zip(gradients, expected, strict=True))
+
+
+def test_a_job_folded_into_the_base_owes_nothing(model_folder):
+    def trained() -> torch.Tensor:
+        engine = Engine(load_base(model_folder("llama"), str(device())), 80)
+        engine.join(make_job("j", PacaConfig(rank=5), random_sequences(1, 4, longest=20)))
+        steps_of(engine, ["j"], until=2)
+        return engine.jobs["j"].adapter.vector.value.clone()
+
+    expected = trained()
+    with on_triton():
+        found = trained()
+    assert distance(found, expected) < 1e-3
 
 
 def test_a_base_in_bfloat16_trains_as_the_reference_does(model_folder):

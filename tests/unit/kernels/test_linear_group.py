@@ -174,6 +174,26 @@ def test_a_dx_that_is_not_wanted_changes_nothing_else(group):
         assert torch.equal(with_dx, without)
 
 
+def test_on_a_cpu_nothing_is_left_pending(group):
+    results = []
+    for left in (False, True):
+        segments = crowd()
+        rows = sum(n for n, _ in segments)
+        x, dy = normal(3, rows, IN), normal(4, rows, 23)
+        plan = make_plan(segments, keys=row_keys(0, rows))
+        if left:
+            y, kept, pending = group.forward_pending(x, plan)
+            dx, pending_dx = group.backward_pending(dy, kept, plan, None)
+            assert pending is None
+            assert pending_dx is None
+        else:
+            y, kept = group.forward(x, plan)
+            dx = group.backward(dy, kept, plan, None, True)
+        results.append((y, dx, *all_gradients(segments)))
+    for added, left in zip(*results, strict=True):
+        assert torch.equal(added, left)
+
+
 def all_gradients(segments):
     return [g for _, job in segments for layer in job.values() for g in gradients(layer)]
 

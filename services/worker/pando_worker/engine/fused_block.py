@@ -19,6 +19,7 @@ from pando_kernels.packed_attention import (
     attention_backward,
     attention_forward,
 )
+from pando_kernels.pending import Pending
 from pando_kernels.plan import NeededRows, Plan
 from pando_kernels.rms_norm import rms_norm, rms_norm_backward
 from pando_kernels.rope import rope_
@@ -102,6 +103,7 @@ class _Parts:
     h2: Tensor | None
     rstd2: Tensor
     gate_up: Tensor
+    pending: Pending | None  # what gate_up lacks
     kept: tuple[Kept | None, Kept | None, Kept | None, Kept | None]
     meft: MeftKept | None
 
@@ -163,13 +165,13 @@ class FusedBlock:
         if needed is not None:
             x2, plan = x2.index_select(0, needed.rows), needed.plan
         h2, rstd2 = self.norm2.forward(x2)
-        gate_up, kept_gate_up = self.gate_up.forward(h2, plan)
-        y, kept_down = self.down.forward(swiglu(gate_up, self.activation), plan)
+        gate_up, kept_gate_up, pending = self.gate_up.forward_pending(h2, plan)
+        y, kept_down = self.down.forward(swiglu(gate_up, self.activation, pending), plan)
         meft = meft_forward(h2, y, self.network, plan)
         y += x2
         kept = (kept_qkv, kept_out, kept_gate_up, kept_down)
         return y, _Parts(
-            rstd1, qkv, head_norms, attention, mixed, x2, h2, rstd2, gate_up, kept, meft
+            rstd1, qkv, head_norms, attention, mixed, x2, h2, rstd2, gate_up, pending, kept, meft
         )
 
     def backward(
@@ -219,10 +221,10 @@ class FusedBlock:
         plan: Plan,
     ) -> Tensor:
         """Through the network and its norm: dy [n, d] -> dx2 [n, d], in dy's memory."""
-        act = swiglu(parts.gate_up, self.activation) if _lacks_input(kept_down) else None
-        dact = self.down.backward(dy, kept_down, plan, act, True)
-        assert dact is not None
-        dgate_up = swiglu_backward(dact, parts.gate_up, self.activation)
+        gate_up, pending = parts.gate_up, parts.pending
+        act = swiglu(gate_up, self.activation, pending) if _lacks_input(kept_down) else None
+        dact, pending_dact = self.down.backward_pending(dy, kept_down, plan, act)
+        dgate_up = swiglu_backward(dact, gate_up, self.activation, pending, pending_dact)
         needs_h2 = parts.h2 is None and (_lacks_input(kept_gate_up) or parts.meft is not None)
         h2 = self.norm2.forward(parts.x2)[0] if needs_h2 else parts.h2
         dh2 = self.gate_up.backward(dgate_up, kept_gate_up, plan, h2, True)
