@@ -47,12 +47,20 @@ class Passes:
 #: Separate: shrink and weigh read X, unshrink reads and writes dX; expand reads and writes Y,
 #: reduce reads dY once and its partial sums add a quarter.
 SEPARATE = Passes("separate passes", 2 + 2 + 4, 4 + 2.5)
+#: The activation's kernels make gate and up's expand, and down's unshrink, as they read.
+IN_ACTIVATION = {
+    "gate, up": Passes("expand within the activation", 2 + 2 + 4, 2.5),
+    "down": Passes("unshrink within the activation", 2 + 2, 4 + 2.5),
+}
+PACA_IN_ACTIVATION = {
+    "gate, up": Passes("PaCA, expand within the activation", 0, 2.5),
+}
 #: In the epilogue of the base products nothing is read or written again but X, X and dY.
-EPILOGUE = Passes("expand, dX in epilogues", 2 + 2, 2.5)
+EPILOGUE = Passes("all in epilogues", 2 + 2, 2.5)
 #: A product a job and `addmm` into Y and dX, two passes over dY; peft's way copies besides.
 ADDMM = Passes("cuBLAS and addmm", 8, 8)
 EAGER = Passes("module by module", 12, 12)
-PACA = Passes("PaCA, separate passes", 0, 4 + 2.5)
+PACA = Passes("PaCA, separate", 0, 4 + 2.5)
 
 
 def frozen_seconds(machine: Machine, k: int, n: int) -> float:
@@ -63,7 +71,7 @@ def frozen_seconds(machine: Machine, k: int, n: int) -> float:
 def overhead(machine: Machine, passes: Passes, k: int, n: int, rank: int) -> float:
     """The adapters' time of one token over the frozen products'."""
     moved = passes.per_input * k + passes.per_output * n
-    products = 6 * rank * ((0 if passes is PACA else k) + n)
+    products = 6 * rank * ((k if passes.per_input else 0) + n)
     return (moved / machine.bandwidth + products / machine.flops) / frozen_seconds(machine, k, n)
 
 
@@ -99,14 +107,17 @@ def main() -> None:
     rank = options.rank
 
     ways = (SEPARATE, EPILOGUE, ADDMM, EAGER, PACA)
-    print(f"{'% of the frozen products':24}" + "".join(f"{way.name:>25}" for way in ways))
+    print(f"{'% of the frozen products':24}" + "".join(f"{way.name:>20}" for way in ways))
     for name, (k, n) in BLOCK.items():
-        cells = "".join(f"{100 * overhead(machine, way, k, n, rank):25.1f}" for way in ways)
+        cells = "".join(f"{100 * overhead(machine, way, k, n, rank):20.1f}" for way in ways)
         print(f"{name + f' {k}→{n}':24}{cells}")
     whole = "".join(
-        f"{100 * block_overhead(machine, rank, dict.fromkeys(BLOCK, way)):25.1f}" for way in ways
+        f"{100 * block_overhead(machine, rank, dict.fromkeys(BLOCK, way)):20.1f}" for way in ways
     )
-    print(f"{'a whole block':24}{whole}\n")
+    print(f"{'a whole block':24}{whole}")
+    lora = block_overhead(machine, rank, dict.fromkeys(BLOCK, SEPARATE) | IN_ACTIVATION)
+    paca = block_overhead(machine, rank, dict.fromkeys(BLOCK, PACA) | PACA_IN_ACTIVATION)
+    print(f"a whole block as Pando runs it: LoRA {100 * lora:.1f}, PaCA {100 * paca:.1f}\n")
     for length in (512, 4096):
         plain, again = (tokens_per_second(machine, length, flag) for flag in (False, True))
         print(
