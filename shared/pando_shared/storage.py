@@ -53,6 +53,10 @@ class Storage:
                 os.unlink(partial)
 
     def write(self, path: str, content: bytes) -> None:
+        if not self._local:
+            # Whole or not at all too; and of a transaction a file system has one for all threads.
+            self.fs.pipe_file(self._full(path), content)
+            return
         with self.writing(path) as stream:
             stream.write(content)
 

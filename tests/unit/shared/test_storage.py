@@ -108,6 +108,17 @@ def test_an_object_store_publishes_on_close(tmp_path: Path) -> None:
     assert storage.local_path("a/file") is None
 
 
+@pytest.mark.parametrize("root", ["file://{folder}", "memory://overlap"])
+def test_writes_that_overlap_all_hold(root: str, tmp_path: Path) -> None:
+    """As those of two threads do."""
+    storage = Storage(root.format(folder=tmp_path))
+    with storage.writing("a/one") as stream:
+        stream.write(b"1")
+        storage.write("a/two", b"2")
+    assert storage.read("a/one") == b"1"
+    assert storage.read("a/two") == b"2"
+
+
 def test_a_local_root_gives_its_own_paths(storage: Storage) -> None:
     storage.write("a/file", b"1")
     path = storage.local_path("a/file")
