@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from by_hand import ByHand
 from prometheus_client import CollectorRegistry
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -22,6 +23,7 @@ from pando_shared.storage import Storage
 from pando_shared.store.stub import StubStore
 from pando_shared.training import TrainingConfig, resolve
 from pando_shared.workers import Assignment, Round
+from pando_worker.checkpoint_writer import CheckpointWriter
 from pando_worker.engine.data import ListSequences
 from pando_worker.engine.engine import Engine
 from pando_worker.host import Host, open_host
@@ -55,7 +57,8 @@ def write_token_file(folder: Path, data: ListSequences) -> None:
 
 
 class World:
-    """Plays scheduler and clients around one worker. A microbatch takes a second of its time.
+    """Plays scheduler and clients around one worker. A microbatch takes a second of its time, a
+    checkpoint none, unless `background` postpones it.
 
     `after_step` are called after each microbatch, the keeper having ticked once more.
     """
@@ -73,6 +76,7 @@ class World:
             lease_seconds=LEASE_SECONDS,
             checkpoint_seconds=CHECKPOINT_SECONDS,
         )
+        self.background = ByHand()
         self.host = self.start_worker()
         self.after_step: list[Callable[[], None]] = []
         self.rests: list[float] = []
@@ -103,6 +107,8 @@ class World:
             metrics=WorkerMetrics(CollectorRegistry()),
         )
         self.host.keeper.rest = self.rest
+        self.background.errands.clear()
+        self.host.writer = CheckpointWriter(self.background)
         return self.host
 
     def rest(self, seconds: float) -> None:

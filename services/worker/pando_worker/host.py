@@ -21,6 +21,7 @@ from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.workers import Worker
+from pando_worker.checkpoint_writer import CheckpointWriter
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.device import (
     choose_device,
@@ -45,14 +46,17 @@ class Tenancy:
 
     epoch: int
     log: ProgressLog
+    #: The time and step of the newest state that was taken to be kept.
     checkpointed_at: float
+    checkpointed_step: int
     #: When to try next to publish the finished adapter, once storage has failed.
     finish_at: float = float("-inf")
 
 
 @dataclass(slots=True)
 class Host:
-    """One training process. The keeper's thread reads `worker`; all else is the main thread's.
+    """One training process. The keeper's thread reads `worker`, the checkpoint writer's uses
+    keeper, publisher and metrics; all else is the main thread's.
 
     `models` maps the names of bases to the paths to load them from.
     """
@@ -69,6 +73,7 @@ class Host:
     #: Whether the process has been asked to end: a round then yields after the current step.
     stopping: Callable[[], bool]
     keeper: LeaseKeeper = field(init=False)
+    writer: CheckpointWriter = field(default_factory=CheckpointWriter)
     engine: Engine | None = None
     shape: BaseModel | None = None
     tenancies: dict[str, Tenancy] = field(default_factory=dict)

@@ -22,7 +22,15 @@ class WorkerMetrics:
             registry=registry,
         )
         self.checkpoint_seconds = Histogram(
-            "pando_checkpoint_duration_seconds", "Time to make a checkpoint", registry=registry
+            "pando_checkpoint_duration_seconds",
+            "Time to write a checkpoint, while training goes on",
+            registry=registry,
+        )
+        self.checkpoint_stall = Histogram(
+            "pando_checkpoint_stall_seconds",
+            "Time that training stands still for a checkpoint's snapshot",
+            buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1),
+            registry=registry,
         )
         self.active_adapters = Gauge(
             "pando_active_adapters", "Adapters in memory", registry=registry

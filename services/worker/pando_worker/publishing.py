@@ -11,12 +11,12 @@ from pando_shared import layout, lifecycle
 from pando_shared.clock import Clock
 from pando_shared.codec import encode
 from pando_shared.ids import new_id
-from pando_shared.jobs import Job, JobFailure, JobState
+from pando_shared.jobs import Job, JobFailure, JobState, Progress
 from pando_shared.records import CheckpointRecord, Event, ModelRecord
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
 from pando_worker.engine.base_model import BaseModel
-from pando_worker.engine.checkpoint import save_checkpoint
+from pando_worker.engine.checkpoint import TrainingState, save_checkpoint
 from pando_worker.engine.export import Card, export_adapter
 from pando_worker.engine.job import ResidentJob
 from pando_worker.job_data import prune_checkpoints
@@ -35,41 +35,45 @@ def model_name(job: Job, step: int | None = None) -> str:
 class Publisher:
     """Writes durable things, each only while the job's epoch is still the writer's.
 
-    All methods raise StaleEpoch or NotFound when it is not.
+    All methods raise StaleEpoch or NotFound when it is not, and may be called from any thread.
     """
 
     store: Store
     storage: Storage
     clock: Clock
 
-    def checkpoint(
-        self, resident: ResidentJob, epoch: int, log: ProgressLog, *, release: bool = False
-    ) -> None:
-        """Keep the exact training state; with `release`, give the lease back as well.
+    def checkpoint(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> None:
+        """Keep the state of a job that may have trained on meanwhile.
 
-        Durable progress clears the count of lost attempts.
+        `progress` is the job's as of the state; what the store knows may be ahead of it.
         """
-        job_id = resident.job.id
-        self.store.get_job(job_id).fenced(epoch)
-        if resident.step > 0:
-            with tempfile.TemporaryDirectory(prefix="pando-checkpoint-") as scratch:
-                folder = Path(scratch) / "checkpoint"
-                save_checkpoint(resident, folder)
-                self.storage.upload_folder(folder, layout.checkpoint(job_id, resident.step))
+        self._save(job_id, state, epoch)
 
         def keep(job: Job) -> Job:
-            job.fenced(epoch)
-            advanced = resident.step > job.progress.checkpoint_step
-            log.progress = replace(log.progress, checkpoint_step=resident.step)
-            return replace(
-                job,
-                progress=log.progress,
-                attempts=0 if advanced else job.attempts,
-                lease=None if release else job.lease,
-            )
+            newest = max(job.progress, progress, key=lambda known: known.step)
+            return _durable(job.fenced(epoch), newest, state.manifest.step)
 
         self._write(job_id, keep)
         prune_checkpoints(job_id, self.storage)
+
+    def release(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> None:
+        """Keep the state of a job that leaves, and give its lease back."""
+        self._save(job_id, state, epoch)
+
+        def keep(job: Job) -> Job:
+            return replace(_durable(job.fenced(epoch), progress, state.manifest.step), lease=None)
+
+        self._write(job_id, keep)
+        prune_checkpoints(job_id, self.storage)
+
+    def _save(self, job_id: str, state: TrainingState, epoch: int) -> None:
+        self.store.get_job(job_id).fenced(epoch)
+        if state.manifest.step == 0:
+            return
+        with tempfile.TemporaryDirectory(prefix="pando-checkpoint-") as scratch:
+            folder = Path(scratch) / "checkpoint"
+            save_checkpoint(state, folder)
+            self.storage.upload_folder(folder, layout.checkpoint(job_id, state.manifest.step))
 
     def give_back(self, job_id: str, epoch: int, reason: str) -> None:
         """Give the lease back without a checkpoint, which storage refuses; says why."""
@@ -187,6 +191,16 @@ class Publisher:
         )
         self.storage.write(layout.model_record(job.id, step), encode(record))
         return record
+
+
+def _durable(job: Job, progress: Progress, step: int) -> Job:
+    """The job with a checkpoint at this step; durable progress clears the lost attempts."""
+    advanced = step > job.progress.checkpoint_step
+    return replace(
+        job,
+        progress=replace(progress, checkpoint_step=step),
+        attempts=0 if advanced else job.attempts,
+    )
 
 
 def _facts(resident: ResidentJob, job: Job, log: ProgressLog) -> dict[str, str]:

@@ -1,92 +1,23 @@
-"""How jobs come to be resident on this worker, and how they leave."""
+"""How resident jobs are kept, and how they leave this worker."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
-from pando_shared.errors import Conflict, IllegalTransition, NotFound, PandoError
+from pando_shared.errors import Conflict, IllegalTransition, NotFound
 from pando_shared.records import Event
-from pando_shared.workers import Assignment, Round
+from pando_worker.checkpoint_writer import Writing
+from pando_worker.engine.checkpoint import snapshot, training_state
 from pando_worker.engine.engine import Engine
-from pando_worker.engine.job import ResidentJob
-from pando_worker.host import Host, Tenancy
-from pando_worker.job_data import forget_copies, restore_latest, training_job
-from pando_worker.progress_log import ProgressLog
+from pando_worker.host import Host
+from pando_worker.job_data import forget_copies
 
 log = logging.getLogger(__name__)
 
 #: An adapter that storage did not take is offered again after this long.
 _RETRY_SECONDS = 5.0
-
-
-def seat(host: Host, planned: Round) -> bool:
-    """Make exactly the round's jobs resident, at their epochs; the others leave by checkpoint.
-
-    Returns whether storage kept a job out, which the next round will try again.
-    """
-    wanted = {place.job_id: place for place in planned.assignments}
-    for job_id, tenancy in list(host.tenancies.items()):
-        place = wanted.get(job_id)
-        if host.engine is None or job_id not in host.engine.jobs:
-            drop(host, job_id)  # it failed while nobody could be told; now it will again
-        elif place is None or planned.base_model != host.worker.base_model:
-            release(host, job_id)
-        elif place.epoch != tenancy.epoch:
-            drop(host, job_id)
-    newcomers = [place for place in planned.assignments if place.job_id not in host.tenancies]
-    if not newcomers:
-        return False
-    for place in newcomers:
-        host.keeper.hold(place.job_id, place.epoch)  # loading a base may outlast their leases
-    try:
-        engine = host.use_base(planned.base_model)
-    except Exception as error:  # whatever is wrong with it, its jobs must hear of it
-        log.exception("base model %s cannot be loaded", planned.base_model)
-        message = f"the base model {planned.base_model} cannot be loaded: {error}"
-        for place in newcomers:
-            fail(host, place.job_id, place.epoch, "base_model_unavailable", message)
-        return False
-    joined = [_join(host, engine, place) for place in newcomers]
-    return not all(joined)
-
-
-def _join(host: Host, engine: Engine, place: Assignment) -> bool:
-    """Seat one job, or end it if it cannot be. False: storage does not answer now."""
-    job_id = place.job_id
-    try:
-        job = host.store.get_job(job_id).fenced(place.epoch)
-    except (NotFound, Conflict):
-        host.keeper.drop(job_id)
-        return True
-    try:
-        resident = engine.join(training_job(job, host.storage, host.cache))
-        checkpoint = restore_latest(resident, host.storage, host.cache)
-    except PandoError as error:
-        fail(host, job_id, place.epoch, error.code, error.message)
-        return True
-    except OSError as error:
-        log.exception("job %s cannot be read from storage", job_id)
-        message = f"Storage fails ({error}); will try again"
-        with guarding(host, job_id):
-            event = Event(host.clock.now(), message, level="warn")
-            host.store.append_events(job_id, [event], place.epoch)
-        drop(host, job_id)
-        return False
-    now = host.clock.now()
-    progress = replace(
-        job.progress,
-        step=resident.step,
-        total_steps=resident.job.plan.total_steps,
-        trained_tokens=resident.trained_tokens,
-        checkpoint_step=checkpoint or 0,
-    )
-    host.tenancies[job_id] = Tenancy(place.epoch, ProgressLog(progress), now)
-    how = f"resumed from step {checkpoint}" if checkpoint else "started"
-    host.keeper.report(job_id, [Event(now, f"Training {how} on {host.worker.id}")])
-    return True
 
 
 @contextmanager
@@ -112,13 +43,54 @@ def drop(host: Host, job_id: str) -> None:
         host.engine.leave(job_id)
 
 
-def checkpoint(host: Host, resident: ResidentJob) -> None:
-    """Keep a job's exact state while it stays. Steps that will not be done again are told first."""
-    tenancy = host.tenancies[resident.job.id]
-    tenancy.checkpointed_at = host.clock.now()
-    host.keeper.flush(resident.job.id)
-    with host.metrics.checkpoint_seconds.time():
-        host.publisher.checkpoint(resident, tenancy.epoch, tenancy.log)
+def checkpoint_due(host: Host, engine: Engine) -> None:
+    """Take a snapshot of the job that has been due longest, if any is, and have it written while
+    training goes on. While one is in writing, others wait."""
+    now = host.clock.now()
+    due = [
+        (tenancy.checkpointed_at, job_id)
+        for job_id, tenancy in host.tenancies.items()
+        if now - tenancy.checkpointed_at >= host.settings.checkpoint_seconds
+        and engine.jobs[job_id].step > tenancy.checkpointed_step
+        and not engine.jobs[job_id].finished
+    ]
+    if not due or not host.writer.idle:
+        return
+    job_id = min(due)[1]
+    tenancy = host.tenancies[job_id]
+    with host.metrics.checkpoint_stall.time():
+        state = snapshot(engine.jobs[job_id])
+    tenancy.checkpointed_at, tenancy.checkpointed_step = now, state.manifest.step
+    epoch, progress = tenancy.epoch, tenancy.log.progress
+
+    def write() -> None:
+        with host.metrics.checkpoint_seconds.time():
+            host.keeper.flush(job_id)  # steps that will not be done again are told first
+            host.publisher.checkpoint(job_id, state, epoch, progress)
+
+    host.writer.start(job_id, write)
+
+
+def conclude_checkpoint(host: Host) -> None:
+    """Act on how a checkpoint in writing ended, once it has."""
+    _conclude(host, host.writer.take_ended())
+
+
+def await_checkpoint(host: Host, job_id: str) -> None:
+    """Let the job's checkpoint in writing end: before a later state of it is kept, and before it
+    comes back, so that how a former stay's checkpoint ended is not taken for this one's."""
+    _conclude(host, host.writer.wait(job_id))
+
+
+def _conclude(host: Host, ended: Writing | None) -> None:
+    if ended is None:
+        return
+    if ended.job_id not in host.tenancies:
+        why = ended.outcome.exception() or "it is whole"
+        log.info("job %s left before its checkpoint was written: %s", ended.job_id, why)
+        return
+    with guarding(host, ended.job_id):
+        ended.outcome.result()
 
 
 def release(host: Host, job_id: str) -> None:
@@ -126,13 +98,16 @@ def release(host: Host, job_id: str) -> None:
 
     If storage fails, the job goes back to its checkpoint before: it must not stay.
     """
-    tenancy = host.tenancies[job_id]
+    await_checkpoint(host, job_id)
+    tenancy = host.tenancies.get(job_id)
+    if tenancy is None:
+        return  # taken away, as that checkpoint found out
     assert host.engine is not None
-    resident = host.engine.jobs[job_id]
+    state = training_state(host.engine.jobs[job_id])
     with guarding(host, job_id):
         host.keeper.flush(job_id)
         try:
-            host.publisher.checkpoint(resident, tenancy.epoch, tenancy.log, release=True)
+            host.publisher.release(job_id, state, tenancy.epoch, tenancy.log.progress)
         except OSError as error:
             log.exception("job %s leaves without a checkpoint", job_id)
             message = f"Storage fails ({error}); training will go on from the last checkpoint"
@@ -146,6 +121,9 @@ def finish(host: Host, engine: Engine, job_id: str) -> None:
     if host.clock.now() < tenancy.finish_at:
         return
     tenancy.finish_at = host.clock.now() + _RETRY_SECONDS
+    await_checkpoint(host, job_id)
+    if job_id not in host.tenancies:
+        return
     with guarding(host, job_id):
         host.keeper.flush(job_id)
         try:
@@ -162,6 +140,7 @@ def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
     """End a job that cannot go on; its neighbours stay."""
     log.warning("job %s fails: %s", job_id, message)
     try:
+        await_checkpoint(host, job_id)
         with guarding(host, job_id):
             host.keeper.flush(job_id)
             host.publisher.fail(job_id, epoch, code, message)

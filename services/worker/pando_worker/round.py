@@ -15,6 +15,7 @@ from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
 from pando_worker.host import Host, fit_memory
 from pando_worker.lease_keeper import Verdict
+from pando_worker.seating import seat
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def run_round(host: Host, round_id: str) -> None:
         log.info("round %s is not to be run here now", round_id)
         return
     try:
-        kept_out = residency.seat(host, planned)
+        kept_out = seat(host, planned)
         if host.engine is not None and host.engine.jobs:
             _train(host, host.engine, planned)
         jobs = host.engine.jobs.values() if host.engine is not None else ()
@@ -67,6 +68,7 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
         if all(job.finished for job in engine.jobs.values()):
             break
         trained += _step(host, engine)
+        residency.checkpoint_due(host, engine)
         spent = host.clock.now() - began
         if spent >= planned.seconds or (spent >= _SHORTEST_SECONDS and host.should_yield()):
             break
@@ -84,7 +86,8 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
 
 
 def _heed(host: Host, engine: Engine) -> None:
-    """Act on what the keeper found out since the last step, and on jobs that are done."""
+    """Act on what other threads found out since the last step, and on jobs that are done."""
+    residency.conclude_checkpoint(host)
     for job_id, verdict in host.keeper.verdicts().items():
         if job_id not in host.tenancies:
             continue
@@ -124,7 +127,7 @@ def _step(host: Host, engine: Engine) -> int:
 
 
 def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
-    """Publish one job's finished step: events, a validation, milestone or checkpoint if due."""
+    """Publish one job's finished step: events, a validation or milestone if due."""
     resident, tenancy = engine.jobs[report.job_id], host.tenancies[report.job_id]
     events = tenancy.log.step(report, host.clock.now())
     if resident.job.valid is not None and _due(resident, _validation_stride(resident)):
@@ -137,8 +140,6 @@ def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
     if _due(resident, _milestone_stride(resident)):
         host.keeper.flush(report.job_id)
         host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
-    if now - tenancy.checkpointed_at >= host.settings.checkpoint_seconds and not resident.finished:
-        residency.checkpoint(host, resident)
 
 
 def _survive_out_of_memory(host: Host, engine: Engine) -> None:

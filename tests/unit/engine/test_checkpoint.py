@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from engine_jobs import METHODS, losses, make_job, neighbours, relative, steps_of
+from safetensors import SafetensorError
 
 from pando_shared.adapters import LoraConfig
 from pando_shared.errors import TrainingFailed
@@ -16,6 +17,8 @@ from pando_worker.engine.checkpoint import (
     read_manifest,
     restore_checkpoint,
     save_checkpoint,
+    snapshot,
+    training_state,
 )
 from pando_worker.engine.engine import Engine
 from tiny_models import random_sequences
@@ -48,7 +51,7 @@ def test_resuming_alone_is_exact_to_the_bit(base, tmp_path, method, stop_at):
     steps_of(interrupted, ["j"], until=stop_at)
     interrupted.step()  # most often into the middle of a step, which must leave no trace
     stop_at = interrupted.jobs["j"].step
-    save_checkpoint(interrupted.jobs["j"], tmp_path / "c")
+    save_checkpoint(training_state(interrupted.jobs["j"]), tmp_path / "c")
 
     resumed = Engine(base, 60)
     restore_checkpoint(resumed.join(job), tmp_path / "c")
@@ -73,7 +76,7 @@ def test_resuming_again_and_again_beside_changing_neighbours(base, tmp_path, met
         if life:
             restore_checkpoint(resident, tmp_path / str(life - 1))
         found += steps_of(engine, ["j"], until=stop_at)["j"]
-        save_checkpoint(resident, tmp_path / str(life))
+        save_checkpoint(training_state(resident), tmp_path / str(life))
     assert losses(found) == pytest.approx(expected, rel=1e-5)
     value = resident.adapter.vector.value
     assert relative(value, straight.jobs["j"].adapter.vector.value) <= 1e-5
@@ -85,7 +88,7 @@ def test_patience_survives(base, tmp_path):
     resident = engine.join(job)
     best = engine.validate("j").loss
     engine.validate("j")
-    save_checkpoint(resident, tmp_path / "c")
+    save_checkpoint(training_state(resident), tmp_path / "c")
     again = Engine(base, 4096)
     restored = again.join(job)
     restore_checkpoint(restored, tmp_path / "c")
@@ -95,11 +98,51 @@ def test_patience_survives(base, tmp_path):
     assert restored.stopped_early
 
 
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_snapshot_stays_as_it_was_while_the_job_trains_on(model_folder, tmp_path, method, device):
+    base = load_base(model_folder("llama"), device)
+    engine = Engine(base, 60)
+    resident = engine.join(subject(method))
+    steps_of(engine, ["j"], until=5)
+    engine.step()  # most often into the middle of a step
+    step, digest = resident.step, parameters_digest(resident)
+    taken = snapshot(resident)
+    trained = resident.trained_tokens
+    steps_of(engine, ["j"], until=9)
+    assert parameters_digest(resident) != digest
+    save_checkpoint(taken, tmp_path / "c")
+
+    restored = Engine(base, 60).join(subject(method))
+    restore_checkpoint(restored, tmp_path / "c")
+    assert parameters_digest(restored) == digest
+    assert (restored.step, restored.trained_tokens) == (step, trained)
+    assert resident.adapter.columns.keys() == restored.adapter.columns.keys()
+
+
+def test_a_disk_that_takes_nothing_is_an_os_error(base, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr("pando_worker.engine.checkpoint.save_file", refuse)
+    resident = Engine(base, 60).join(subject("lora"))
+    with pytest.raises(OSError, match="No space left on device"):
+        save_checkpoint(snapshot(resident), tmp_path / "c")
+
+
 def test_a_finished_job_stays_finished(base, tmp_path):
     engine = Engine(base, 4096)
     resident = engine.join(subject("lora", max_steps=2))
     steps_of(engine, ["j"])
-    save_checkpoint(resident, tmp_path / "c")
+    save_checkpoint(training_state(resident), tmp_path / "c")
     again = Engine(base, 4096)
     restore_checkpoint(again.join(subject("lora", max_steps=2)), tmp_path / "c")
     assert again.jobs["j"].finished
@@ -111,7 +154,7 @@ def test_columns_are_kept_even_if_they_would_be_drawn_otherwise(base, tmp_path):
     engine = Engine(base, 4096)
     resident = engine.join(job)
     steps_of(engine, ["j"], until=2)
-    save_checkpoint(resident, tmp_path / "c")
+    save_checkpoint(training_state(resident), tmp_path / "c")
     again = Engine(base, 4096)
     restored = again.join(job)
     for columns in restored.adapter.columns.values():
@@ -128,7 +171,7 @@ class TestDamage:
         engine = Engine(base, 4096)
         resident = engine.join(subject("lora"))
         steps_of(engine, ["j"], until=1)
-        save_checkpoint(resident, tmp_path / "c")
+        save_checkpoint(training_state(resident), tmp_path / "c")
         return tmp_path / "c"
 
     def assert_refused(self, base, folder, code="checkpoint_damaged"):

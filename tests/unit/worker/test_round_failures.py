@@ -225,7 +225,7 @@ class TestFullDisk:
             raise OSError(errno.EIO, "Input/output error")
 
         with monkeypatch.context() as patch:
-            patch.setattr("pando_worker.residency.training_job", unreadable)
+            patch.setattr("pando_worker.seating.training_job", unreadable)
             world.round(other, newcomer, seconds=2)
         assert world.job(newcomer).state is JobState.RUNNING
         assert world.job(newcomer).lease is not None

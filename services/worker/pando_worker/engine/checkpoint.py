@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pando_shared.errors import TrainingFailed
 from pando_worker.engine.job import ResidentJob
@@ -27,25 +30,75 @@ class Manifest:
     validations_without_gain: int
 
 
-def save_checkpoint(resident: ResidentJob, folder: Path) -> None:
-    """Write `state.safetensors` and `manifest.json` into a fresh folder.
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """All that a job's training goes on from after its last whole step: 12 bytes a parameter.
 
-    Only whole optimizer steps are kept: data order, learning rate and dropout follow from the
-    step, and a step in progress is done again from its first sequence.
+    Data order, learning rate and dropout follow from the step; a step in progress is not kept,
+    and is done again from its first sequence.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+
+    manifest: Manifest
+    tensors: Mapping[str, Tensor]
+    #: Recorded behind copies that a GPU still makes; the tensors hold nothing before it.
+    copied: torch.cuda.Event | None = None
+
+
+def training_state(resident: ResidentJob) -> TrainingState:
+    """The state in the job's own tensors: true until the job trains on."""
     vector = resident.adapter.vector
     tensors = {"value": vector.value, "mean": vector.mean, "square": vector.square}
     tensors |= {f"columns.{name}": t for name, t in resident.adapter.columns.items()}
-    state = folder / "state.safetensors"
-    save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, state)
+    manifest = Manifest(
+        step=resident.step,
+        trained_tokens=resident.trained_tokens,
+        best_valid_loss=resident.best_valid_loss,
+        validations_without_gain=resident.validations_without_gain,
+    )
+    return TrainingState(manifest, {name: tensor.detach() for name, tensor in tensors.items()})
+
+
+def snapshot(resident: ResidentJob) -> TrainingState:
+    """A copy of the state, in the host's memory, that stays as it is while the job trains on.
+
+    From a GPU it is copied in the GPU's own order, before whatever is asked of it next; this
+    returns at once.
+    """
+    state = training_state(resident)
+    if not resident.adapter.vector.value.is_cuda:
+        return replace(state, tensors={name: t.clone() for name, t in state.tensors.items()})
+    copies = {}
+    for name, tensor in state.tensors.items():
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        copies[name] = pinned.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(resident.adapter.vector.value.device))
+    return replace(state, tensors=copies, copied=copied)
+
+
+def save_checkpoint(state: TrainingState, folder: Path) -> None:
+    """Write `state.safetensors` and `manifest.json` into a fresh folder.
+
+    Raises:
+        OSError: the folder's disk takes nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if state.copied is not None:
+        state.copied.synchronize()
+    file = folder / "state.safetensors"
+    try:
+        save_file({name: tensor.cpu() for name, tensor in state.tensors.items()}, file)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    with file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     manifest = {
         "version": _VERSION,
-        "step": resident.step,
-        "trained_tokens": resident.trained_tokens,
-        "best_valid_loss": _finite(resident.best_valid_loss),
-        "validations_without_gain": resident.validations_without_gain,
-        "sha256": hashlib.sha256(state.read_bytes()).hexdigest(),
+        "step": state.manifest.step,
+        "trained_tokens": state.manifest.trained_tokens,
+        "best_valid_loss": _finite(state.manifest.best_valid_loss),
+        "validations_without_gain": state.manifest.validations_without_gain,
+        "sha256": sha256,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 

@@ -1,0 +1,85 @@
+"""How jobs come to be resident on this worker."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from pando_shared.errors import Conflict, NotFound, PandoError
+from pando_shared.records import Event
+from pando_shared.workers import Assignment, Round
+from pando_worker.engine.engine import Engine
+from pando_worker.host import Host, Tenancy
+from pando_worker.job_data import restore_latest, training_job
+from pando_worker.progress_log import ProgressLog
+from pando_worker.residency import await_checkpoint, drop, fail, guarding, release
+
+log = logging.getLogger(__name__)
+
+
+def seat(host: Host, planned: Round) -> bool:
+    """Make exactly the round's jobs resident, at their epochs; the others leave by checkpoint.
+
+    Returns whether storage kept a job out, which the next round will try again.
+    """
+    wanted = {place.job_id: place for place in planned.assignments}
+    for job_id, tenancy in list(host.tenancies.items()):
+        place = wanted.get(job_id)
+        if host.engine is None or job_id not in host.engine.jobs:
+            drop(host, job_id)  # it failed while nobody could be told; now it will again
+        elif place is None or planned.base_model != host.worker.base_model:
+            release(host, job_id)
+        elif place.epoch != tenancy.epoch:
+            drop(host, job_id)
+    newcomers = [place for place in planned.assignments if place.job_id not in host.tenancies]
+    if not newcomers:
+        return False
+    for place in newcomers:
+        host.keeper.hold(place.job_id, place.epoch)  # loading a base may outlast their leases
+    try:
+        engine = host.use_base(planned.base_model)
+    except Exception as error:  # whatever is wrong with it, its jobs must hear of it
+        log.exception("base model %s cannot be loaded", planned.base_model)
+        message = f"the base model {planned.base_model} cannot be loaded: {error}"
+        for place in newcomers:
+            fail(host, place.job_id, place.epoch, "base_model_unavailable", message)
+        return False
+    joined = [_join(host, engine, place) for place in newcomers]
+    return not all(joined)
+
+
+def _join(host: Host, engine: Engine, place: Assignment) -> bool:
+    """Seat one job, or end it if it cannot be. False: storage does not answer now."""
+    job_id = place.job_id
+    await_checkpoint(host, job_id)
+    try:
+        job = host.store.get_job(job_id).fenced(place.epoch)
+    except (NotFound, Conflict):
+        host.keeper.drop(job_id)
+        return True
+    try:
+        resident = engine.join(training_job(job, host.storage, host.cache))
+        checkpoint = restore_latest(resident, host.storage, host.cache)
+    except PandoError as error:
+        fail(host, job_id, place.epoch, error.code, error.message)
+        return True
+    except OSError as error:
+        log.exception("job %s cannot be read from storage", job_id)
+        message = f"Storage fails ({error}); will try again"
+        with guarding(host, job_id):
+            event = Event(host.clock.now(), message, level="warn")
+            host.store.append_events(job_id, [event], place.epoch)
+        drop(host, job_id)
+        return False
+    now = host.clock.now()
+    progress = replace(
+        job.progress,
+        step=resident.step,
+        total_steps=resident.job.plan.total_steps,
+        trained_tokens=resident.trained_tokens,
+        checkpoint_step=checkpoint or 0,
+    )
+    host.tenancies[job_id] = Tenancy(place.epoch, ProgressLog(progress), now, resident.step)
+    how = f"resumed from step {checkpoint}" if checkpoint else "started"
+    host.keeper.report(job_id, [Event(now, f"Training {how} on {host.worker.id}")])
+    return True
