@@ -133,7 +133,10 @@ def predict_peak_bytes(
     backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
     rows = min(token_budget, logits_rows(base.vocab_size, element_bytes))
     logits = element_bytes * _LOGITS_COPIES[element_bytes] * rows * base.vocab_size
+    # On a CPU the checkpoint being written is a copy beside what trains: value and moments.
+    snapshot = max((trained_parameters(base, a) * 12 for a in adapters), default=0)
     if element_bytes == 2:
+        snapshot = 0  # a GPU's lies in the host's memory
         backward += _reduction_bytes(base, adapters, token_budget)
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
-    return resident + trained + step
+    return resident + trained + step + snapshot
