@@ -16,6 +16,9 @@ from pando_shared.recompute import Recompute
 
 #: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
 RUNTIME_BYTES = 512 << 20
+#: What the first steps load and allocate for good, each lane's arena and caches among it; on a GPU
+#: the same lies in the host's memory.
+_LATE_BYTES = 32 << 20
 #: Value, gradient and two AdamW moments, each fp32.
 _TRAINED_BYTES = 4 * 4
 #: Logits that exist at a time, by the bytes of a number: few on a CPU, where a chunk should stay in
@@ -134,9 +137,9 @@ def predict_peak_bytes(
     rows = min(token_budget, logits_rows(base.vocab_size, element_bytes))
     logits = element_bytes * _LOGITS_COPIES[element_bytes] * rows * base.vocab_size
     # On a CPU the checkpoint being written is a copy beside what trains: value and moments.
-    snapshot = max((trained_parameters(base, a) * 12 for a in adapters), default=0)
+    beside = _LATE_BYTES + max((trained_parameters(base, a) * 12 for a in adapters), default=0)
     if element_bytes == 2:
-        snapshot = 0  # a GPU's lies in the host's memory
+        beside = 0  # a GPU's lies in the host's memory
         backward += _reduction_bytes(base, adapters, token_budget)
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
-    return resident + trained + step + snapshot
+    return resident + trained + step + beside
