@@ -74,17 +74,8 @@ def _step(slot: AdamWSlot) -> float:
     return norm
 
 
-def clip_gradient(gradient: Tensor, max_norm: float) -> float:
-    """Scale the gradient to `max_norm` at most (0: leave it). Returns the norm it had.
-
-    The formula, its 1e-6 included, is `torch.nn.utils.clip_grad_norm_`'s.
-    """
-    norm = float(torch.linalg.vector_norm(gradient))
-    _scale_down(gradient, norm, max_norm)
-    return norm
-
-
 def _scale_down(gradient: Tensor, norm: float, max_norm: float) -> None:
+    """The formula, its 1e-6 included, is `torch.nn.utils.clip_grad_norm_`'s."""
     scale = max_norm / (norm + 1e-6)
     if max_norm > 0.0 and not scale >= 1.0:
         gradient.mul_(scale)

@@ -1,7 +1,7 @@
 """Causal attention of one sequence on a CPU, forward and backward by hand.
 
 Wide heads and short sequences go to torch's flash kernel. With narrow heads that one is slow, as
-its products have results [L, D], and a result of few columns comes at a fifth of the speed of one
+its products have results [L, D], and a result of few columns comes at a quarter of the speed of one
 with few rows. So there everything narrow is held with its tokens last, [D, L], and blocks of
 queries meet only the keys up to their own end: half of the scores are never computed. Grouped heads
 share their keys, and probabilities are computed again in the backward pass instead of being kept.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -61,8 +62,9 @@ class SamplingKnobs(StrictModel):
         }
 
     @property
+    @abstractmethod
     def token_limit(self) -> int:
-        raise NotImplementedError
+        """Tokens to make at most, by whichever knob this endpoint has for it."""
 
     @property
     def stop_texts(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from pando_kernels.packed_attention import (
 )
 from pando_kernels.pending import Pending
 from pando_kernels.plan import NeededRows, Plan
-from pando_kernels.rms_norm import rms_norm, rms_norm_backward
+from pando_kernels.rms_norm import add_rms_norm, rms_norm, rms_norm_backward
 from pando_kernels.rope import rope_
 from pando_kernels.swiglu import Activation, swiglu, swiglu_backward
 from pando_shared.recompute import Recompute
@@ -38,6 +38,10 @@ class Norm:
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [T, d] -> y [T, d], 1 / rms fp32 [T]."""
         return rms_norm(x, self.weight, self.epsilon, self.offset)
+
+    def forward_sum(self, residual: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of residual + x, which is left in x's memory and returned first."""
+        return add_rms_norm(residual, x, self.weight, self.epsilon, self.offset)
 
     def backward(self, dy: Tensor, x: Tensor, rstd: Tensor, add: Tensor | None) -> Tensor:
         """dx, added to `add` in place if it is given."""
@@ -161,10 +165,11 @@ class FusedBlock:
         mixed, attention = attention_forward(*self.heads.split(qkv), plan.sequences, self.rule)
         mixed = mixed.view(x.shape[0], -1)
         x2, kept_out = self.out.forward(mixed, plan)
-        x2 += x
-        if needed is not None:
-            x2, plan = x2.index_select(0, needed.rows), needed.plan
-        h2, rstd2 = self.norm2.forward(x2)
+        if needed is None:
+            x2, h2, rstd2 = self.norm2.forward_sum(x, x2)
+        else:
+            x2, plan = x2.add_(x).index_select(0, needed.rows), needed.plan
+            h2, rstd2 = self.norm2.forward(x2)
         gate_up, kept_gate_up, pending = self.gate_up.forward_pending(h2, plan)
         y, kept_down = self.down.forward(swiglu(gate_up, self.activation, pending), plan)
         meft = meft_forward(h2, y, self.network, plan)
