@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from memory_cases import SPARSE_MEMORY
 from pointwise_cases import INNER, POINTWISE
 
 from pando_kernels import triton_ops
@@ -129,4 +130,5 @@ CASES: dict[str, Callable[[], None]] = {
     "gated-bf16-16-dropout": lambda: gated(16, BF16, 0.1),
     "gated-fp32-16": lambda: gated(16, FP32, 0.1),
     **POINTWISE,
+    **SPARSE_MEMORY,
 }

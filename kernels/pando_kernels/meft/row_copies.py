@@ -43,7 +43,7 @@ def fetch_rows(source: Tensor, orders: Tensor, blocks: Blocks) -> None:
         return
     for e, block in _placed(blocks, source.shape[0]):
         copied, cleared = orders[e] == Fetch.COPY, orders[e] == Fetch.CLEAR
-        blocks.table[block][copied] = source[e][copied]
+        blocks.table[block][copied] = source[e][copied].to(blocks.table.dtype)
         blocks.table[block][cleared] = 0
 
 
@@ -56,7 +56,7 @@ def push_rows(blocks: Blocks, orders: Tensor, target: Tensor) -> None:
         return
     for e, block in _placed(blocks, target.shape[0]):
         written, added = orders[e] == Push.WRITE, orders[e] == Push.ADD
-        target[e][written] = blocks.table[block][written]
+        target[e][written] = blocks.table[block][written].to(target.dtype)
         target[e][added] += blocks.table[block][added]
 
 

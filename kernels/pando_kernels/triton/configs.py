@@ -33,13 +33,15 @@ class Config:
 
     block: elements of the long axis (K or N) a step or program takes; columns: at most so many of
     the short axis (C or R) a program takes; depth: elements of K a step of a base product takes;
-    span: how many chunks of rows a program of a reduction sums.
+    span: how many chunks of rows a program of a reduction sums; rows: of a tile that is no
+    segment's (visits to an expert, tokens).
     """
 
     block: int
     columns: int = 64
     depth: int = 64
     span: int = 1
+    rows: int = 64
     warps: int = 4
     stages: int = 3
 

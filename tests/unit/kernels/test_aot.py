@@ -18,6 +18,9 @@ SHARED = {"sm_80": SHARED_BYTES_OF_SM_80, "sm_90": SHARED_BYTES_OF_SM_90}
 PRODUCTS = {
     "expand_kernel",
     "gemm_expand_kernel",
+    "meft_combine_kernel",
+    "meft_lookup_kernel",
+    "meft_weigh_kernel",
     "reduce_pass_kernel",
     "reduce_tile_kernel",
     "shrink_kernel",
@@ -60,8 +63,10 @@ def test_products_of_16_bits_are_by_tensor_cores(kernels):
 
 
 def test_activations_are_copied_in_the_background(kernels):
+    copied = {"shrink_kernel", "gemm_expand_kernel", "weigh_kernel"}
+    copied |= {"meft_lookup_kernel", "meft_combine_kernel", "meft_weigh_kernel"}
     for k in kernels:
-        if k["kernel"] in ("shrink_kernel", "gemm_expand_kernel", "weigh_kernel"):
+        if k["kernel"] in copied:
             assert k["instructions"]["LDGSTS"] > 0, k
 
 
@@ -70,6 +75,17 @@ def test_activations_are_loaded_16_bytes_at_a_time(kernels):
     for k in kernels:
         if k["case"] in ("lora-bf16-16", "gated-bf16-16"):
             assert k["instructions"]["LDG16"] <= 16, k
+
+
+def test_a_sparse_memory_is_loaded_16_bytes_at_a_time(kernels):
+    """What is gathered too: rows are whole. In fp32, weights are not."""
+    found = {k["kernel"] for k in kernels if k["case"].startswith("meft")}
+    assert found >= {"meft_select_kernel", "meft_fetch_kernel", "meft_push_kernel"}
+    for k in kernels:
+        if k["case"].startswith("meft-bf16"):
+            assert k["instructions"]["LDG16"] == 0, k
+            wide = k["instructions"]["LDGSTS"] + k["instructions"]["LDG128"]
+            assert wide > 0 or k["kernel"] == "meft_tiles_kernel", k
 
 
 def test_what_lies_between_products_is_loaded_16_bytes_at_a_time(kernels):
