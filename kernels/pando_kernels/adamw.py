@@ -25,7 +25,8 @@ class AdamWSlot:
     """One job's part in a step of many; vectors are [n], fp32 but for the shadow.
 
     `shadow` is a copy of the value in the type that the base computes in, kept up with it. `step`
-    counts from 1. A gradient whose norm is above `max_grad_norm` is scaled down to it (0: never).
+    counts from 1. A gradient whose norm is above `max_grad_norm` is scaled down to it (0: never);
+    `norm_elsewhere` is that of the job's gradients which lie elsewhere, and counts among it.
     """
 
     value: Tensor
@@ -37,6 +38,7 @@ class AdamWSlot:
     learning_rate: float
     settings: AdamWSettings
     max_grad_norm: float
+    norm_elsewhere: float = 0.0
 
 
 @torch.no_grad()
@@ -55,10 +57,12 @@ def adamw_many(slots: Sequence[AdamWSlot]) -> tuple[Tensor, Tensor]:
 
 
 def _step(slot: AdamWSlot) -> float:
-    norm = float(torch.linalg.vector_norm(slot.gradient))
+    norm = math.hypot(float(torch.linalg.vector_norm(slot.gradient)), slot.norm_elsewhere)
     if not math.isfinite(norm):
         return norm
-    _scale_down(slot.gradient, norm, slot.max_grad_norm)
+    scale = clip_scale(norm, slot.max_grad_norm)
+    if scale < 1.0:
+        slot.gradient.mul_(scale)
     adamw_step(
         slot.value,
         slot.gradient,
@@ -74,11 +78,12 @@ def _step(slot: AdamWSlot) -> float:
     return norm
 
 
-def _scale_down(gradient: Tensor, norm: float, max_norm: float) -> None:
-    """The formula, its 1e-6 included, is `torch.nn.utils.clip_grad_norm_`'s."""
-    scale = max_norm / (norm + 1e-6)
-    if max_norm > 0.0 and not scale >= 1.0:
-        gradient.mul_(scale)
+def clip_scale(norm: float, max_norm: float) -> float:
+    """What to multiply a gradient by so that its norm is `max_norm` at most (0: any).
+
+    The formula, its 1e-6 included, is `torch.nn.utils.clip_grad_norm_`'s.
+    """
+    return min(1.0, max_norm / (norm + 1e-6)) if max_norm > 0.0 else 1.0
 
 
 @torch.no_grad()

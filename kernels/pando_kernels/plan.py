@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pando_kernels.dropout import RowKeys
 from pando_kernels.group_adapters import GroupAdapters, SlotAdapter
+from pando_kernels.meft.balance import Balance
 from pando_kernels.segment_layout import SegmentLayout
 from pando_kernels.sequences import Sequences
 
@@ -67,7 +69,8 @@ class Plan:
     """The layout of one microbatch: segments of jobs, and sequences inside them.
 
     The sequences' lengths sum to the number of rows. `needed` None means all rows. `anchor` makes
-    autograd record layers whose input needs no gradient.
+    autograd record layers whose input needs no gradient. `sequence_weights` are, by segment, what
+    one sequence weighs in its job's step; empty: nobody asks.
     """
 
     adapters: AdapterSet
@@ -75,11 +78,21 @@ class Plan:
     sequences: Sequences
     needed: NeededRows | None = None
     anchor: Tensor = field(default_factory=lambda: torch.zeros(0, requires_grad=True))
+    sequence_weights: tuple[float, ...] = ()
 
     def parts(self, module: str) -> list[tuple[slice, Any]]:
         """The segments that have an adapter at this module, and the adapter."""
         found = ((rows, self.adapters.jobs[slot].get(module)) for rows, slot in self.layout.parts())
         return [(rows, adapter) for rows, adapter in found if adapter is not None]
+
+    def balance(self, rows: slice) -> Balance | None:
+        """The sequences of one segment's rows, and their weight; None where nobody asked."""
+        segments = zip(pairwise(self.layout.starts), self.sequence_weights, strict=False)
+        for (start, stop), weight in segments:
+            if (start, stop) == (rows.start, rows.stop):
+                first, count = self.sequences.between(start, stop)
+                return Balance(self.sequences.of_row[rows] - first, count, weight)
+        return None
 
 
 def make_plan(

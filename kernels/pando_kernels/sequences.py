@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -32,3 +33,18 @@ class Sequences:
         """int32 [n + 1] on the device: 0, then where each sequence stops; made once."""
         starts = torch.from_numpy(np.cumsum([0, *self.lengths], dtype=np.int32))
         return to_device(starts, self.device)
+
+    @cached_property
+    def of_row(self) -> Tensor:
+        """int64 [T] on the device: the sequence that each row is in; made once."""
+        ids = torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
+        return to_device(ids, self.device)
+
+    def between(self, start: int, stop: int) -> tuple[int, int]:
+        """The first of the sequences that make up the rows from start to stop, and their number.
+
+        Raises ValueError if the rows cut through a sequence.
+        """
+        ends = [0, *accumulate(self.lengths)]
+        first = ends.index(start)
+        return first, ends.index(stop, first) - first

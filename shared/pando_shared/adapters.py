@@ -95,7 +95,8 @@ class MeftConfig:
 
     `num_keys` keys a layer (M), of which each token uses the `top_k` largest among the keys of its
     `num_probes` best experts. `num_experts` must divide `num_keys`; left out, it is the divisor
-    nearest to √M / 2.
+    nearest to √M / 2. `balance` weighs a term that keeps the router from sending all tokens to the
+    same experts (0, as published: none).
     """
 
     type: Literal["meft"] = "meft"
@@ -103,6 +104,7 @@ class MeftConfig:
     top_k: int = 64
     num_experts: int | None = None
     num_probes: int = 8
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         m = self.num_keys
@@ -111,6 +113,11 @@ class MeftConfig:
             1 <= self.top_k <= m, "top_k", f"top_k must be in 1..num_keys ({m}), got {self.top_k}"
         )
         _require(self.num_probes >= 1, "num_probes", "num_probes must be at least 1")
+        _require(
+            math.isfinite(self.balance) and self.balance >= 0,
+            "balance",
+            f"balance must be 0 or more, got {self.balance}",
+        )
         if self.num_experts is not None:
             _require(
                 self.num_experts >= 1 and m % self.num_experts == 0,

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from pando_shared.adapters import LoraConfig
+from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.jobs import Job, JobSpec, JobState, Priority
 from pando_shared.workers import Worker
 
@@ -23,9 +23,10 @@ def make_job(
     created_at: float = EPOCH_START,
     state: JobState = JobState.QUEUED,
     rank: int = 16,
+    adapter: AdapterConfig | None = None,
     **fields: Any,
 ) -> Job:
-    spec = JobSpec(tenant, model, "file-1", LoraConfig(rank=rank), priority=priority)
+    spec = JobSpec(tenant, model, "file-1", adapter or LoraConfig(rank=rank), priority=priority)
     job = Job(job_id or f"ftjob-{next(_numbers):024x}", spec, created_at, state=state)
     return replace(job, **fields)
 

@@ -19,7 +19,7 @@ def meft_model(folder: str, adapter: Adapter) -> nn.Module:
     for name in adapter.layers:
         module = model.get_submodule(name)
         for part in _PARTS:
-            value = adapter.vector.parameters[f"{name}.meft_{part}"].clone()
+            value = adapter.parameters[f"{name}.meft_{part}"].clone()
             module.register_parameter(f"meft_{part}", nn.Parameter(value))
 
         def add(module, inputs, output):

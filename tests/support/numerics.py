@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from pando_kernels.lora import LoraLinear
-from pando_kernels.meft import MeftLayer
+from pando_kernels.meft.layer import MeftLayer
+from pando_kernels.meft.memory import HostMemory
+from pando_kernels.meft.rows import LayerRows
 from pando_kernels.paca import PacaLinear
 
 
@@ -70,5 +72,13 @@ def make_meft(seed: int, d: int, experts: int, width: int, probes: int, top_k: i
     """A MEFT layer in fp64 with random parameters, values included."""
     keys, values = normal(seed, experts, width, d), normal(seed + 1, experts, width, d)
     router = normal(seed + 2, experts, d)
-    zeros = (torch.zeros_like(t) for t in (keys, values, router))
-    return MeftLayer(keys, values, router, *zeros, probes, top_k)
+    return meft_of(keys, values, router, probes, top_k)
+
+
+def meft_of(
+    keys: Tensor, values: Tensor, router: Tensor, probes: int, top_k: int, balance: float = 0.0
+) -> MeftLayer:
+    """A MEFT layer of these parameters, its rows where they are."""
+    touched = torch.zeros(keys.shape[:2], dtype=torch.bool)
+    rows = LayerRows(keys, values, torch.zeros_like(keys), torch.zeros_like(values), touched)
+    return MeftLayer(HostMemory(rows), router, torch.zeros_like(router), probes, top_k, balance)

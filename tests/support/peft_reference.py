@@ -71,17 +71,22 @@ def padded(items):
     return ids, mask, labels
 
 
-def train(model, data: ListSequences, plan: Plan, steps: int) -> list[float]:
-    """Losses of `steps` optimizer steps of the plain loop."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
+def adamw(trainable, plan: Plan) -> torch.optim.Optimizer:
     config = plan.config
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         trainable,
         lr=plan.learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
     )
+
+
+def train(model, data: ListSequences, plan: Plan, steps: int, make_optimizer=adamw) -> list[float]:
+    """Losses of `steps` optimizer steps of the plain loop."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    config = plan.config
+    optimizer = make_optimizer(trainable, plan)
     losses = []
     for step in range(steps):
         for group in optimizer.param_groups:

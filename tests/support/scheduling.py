@@ -9,24 +9,32 @@ from factories import make_job, make_worker
 from pando_scheduler.cluster import Rules
 from pando_scheduler.loop import SchedulerLoop
 from pando_scheduler.metrics import SchedulerMetrics
-from pando_shared.adapters import AdapterConfig, LoraConfig
+from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig
 from pando_shared.clock import FakeClock
 from pando_shared.jobs import Job
+from pando_shared.memory import Needs
 from pando_shared.storage import Storage
 from pando_shared.store.messages import StubMessenger
 from pando_shared.store.stub import StubStore
 from pando_shared.workers import Round, Worker
 
-BASE_BYTES = 100
+BASE_BYTES, HOST_BYTES = 100, 10
 RULES = Rules(memory_headroom=0.10)
 
 
-def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> int | None:
-    """100 for the base, and each LoRA adapter's rank."""
+def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> Needs | None:
+    """100 for the base, and each LoRA adapter's rank; of a GPU worker's host 10, and each MEFT
+    adapter's keys."""
     if base_model == "unknown":
         return None
-    ranks = (adapter.rank for adapter in adapters if isinstance(adapter, LoraConfig))
-    return BASE_BYTES + sum(ranks)
+    ranks = sum(adapter.rank for adapter in adapters if isinstance(adapter, LoraConfig))
+    keys = sum(adapter.num_keys for adapter in adapters if isinstance(adapter, MeftConfig))
+    return Needs(BASE_BYTES + ranks, 0 if worker.device == "cpu" else HOST_BYTES + keys)
+
+
+def memory_of(keys: int) -> MeftConfig:
+    """An adapter that takes this much of a host."""
+    return MeftConfig(num_keys=keys, top_k=1)
 
 
 class SchedulerBench:

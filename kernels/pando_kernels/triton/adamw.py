@@ -78,6 +78,7 @@ def _numbers(slot: AdamWSlot) -> list[float]:
         settings.epsilon,
         slot.learning_rate / (1.0 - settings.beta1**slot.step),
         (1.0 - settings.beta2**slot.step) ** 0.5,
+        slot.norm_elsewhere,
     ]
 
 

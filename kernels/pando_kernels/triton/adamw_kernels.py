@@ -15,8 +15,8 @@ CHUNK = tl.constexpr(8192)
 #: Fields of the table of addresses; the last is how many numbers a vector has.
 VALUE, GRADIENT, MEAN, SQUARE, SHADOW, SIZE, FIELDS = (tl.constexpr(i) for i in range(7))
 #: Fields of the table of numbers.
-LIMIT, DECAY, MEAN_SHARE, BETA2, SQUARE_SHARE, EPSILON, RATE, ROOT, NUMBERS = (
-    tl.constexpr(i) for i in range(9)
+LIMIT, DECAY, MEAN_SHARE, BETA2, SQUARE_SHARE, EPSILON, RATE, ROOT, ELSEWHERE, NUMBERS = (
+    tl.constexpr(i) for i in range(10)
 )
 
 
@@ -63,7 +63,8 @@ def norms_kernel(numbers, first_chunk, sums, norms, finite, scales, SUMS: tl.con
     for first in tl.range(tl.load(first_chunk + slot), stop, SUMS):
         i = first + tl.arange(0, SUMS)
         acc += tl.load(sums + i, mask=i < stop, other=0.0)
-    norm = tl.sqrt_rn(tl.sum(acc, 0))
+    elsewhere = tl.load(numbers + slot * NUMBERS + ELSEWHERE)
+    norm = tl.sqrt_rn(tl.sum(acc, 0) + elsewhere * elsewhere)
     limit = tl.load(numbers + slot * NUMBERS + LIMIT)
     tl.store(norms + slot, norm)
     tl.store(finite + slot, (norm < float("inf")).to(tl.int8))

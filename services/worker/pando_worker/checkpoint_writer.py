@@ -6,13 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from pando_worker.engine.row_state import Kept
+
 
 @dataclass(frozen=True, slots=True)
 class Writing:
     """A checkpoint on its way: whose, and how it ends."""
 
     job_id: str
-    outcome: Future[None]
+    outcome: Future[Kept]
 
 
 class CheckpointWriter:
@@ -31,8 +33,11 @@ class CheckpointWriter:
         """Whether another may be started: the one before is through, and was taken."""
         return self._writing is None
 
-    def start(self, job_id: str, write: Callable[[], None]) -> None:
-        """Have a checkpoint written. Raises RuntimeError if not idle."""
+    def start(self, job_id: str, write: Callable[[], Kept]) -> None:
+        """Have a checkpoint written; `write` returns what later ones may build on.
+
+        Raises RuntimeError if not idle.
+        """
         if self._writing is not None:
             raise RuntimeError(f"the checkpoint of {self._writing.job_id} is still in writing")
         self._writing = Writing(job_id, self._executor.submit(write))

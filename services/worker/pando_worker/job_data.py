@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pando_shared import layout
 from pando_shared.errors import NotFound, TrainingFailed
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
 from pando_shared.training import resolve
-from pando_worker.engine.checkpoint import restore_checkpoint
+from pando_worker.engine.checkpoint import read_manifest, restore_checkpoint
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.token_file import TokenFile
 
@@ -65,25 +66,62 @@ def restore_latest(resident: ResidentJob, storage: Storage, cache: Path) -> int 
     """
     job_id = resident.job.id
     damage: TrainingFailed | None = None
+    scratch = cache / layout.checkpoints(job_id)
     for name in reversed(storage.names(layout.checkpoints(job_id))):
-        folder = cache / layout.checkpoints(job_id) / name
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         try:
-            storage.download_folder(f"{layout.checkpoints(job_id)}/{name}", folder)
-            restore_checkpoint(resident, folder)
+            restore_checkpoint(resident, *_with_earlier(job_id, name, storage, scratch))
         except TrainingFailed as error:
             log.warning("job %s: %s; trying the one before", job_id, error.message)
             damage = error
             continue
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
         return resident.step
     if damage is not None:
         raise damage
     return None
 
 
+def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> list[Path]:
+    """Copies of a checkpoint and of those that it builds on, newest first.
+
+    Raises:
+        TrainingFailed: one of them is gone or damaged.
+    """
+    folders: list[Path] = []
+    wanted: str | None = name
+    while wanted is not None:
+        folder = scratch / wanted
+        try:
+            storage.download_folder(f"{layout.checkpoints(job_id)}/{wanted}", folder)
+        except NotFound as error:
+            raise TrainingFailed(
+                f"checkpoint {name} builds on {wanted}, which is gone", code="checkpoint_damaged"
+            ) from error
+        folders.append(folder)
+        since = read_manifest(folder).since
+        wanted = None if since is None else PurePosixPath(layout.checkpoint(job_id, since)).name
+    return folders
+
+
 def prune_checkpoints(job_id: str, storage: Storage, keep: int = 2) -> None:
-    """Delete all but the newest checkpoints."""
-    for name in storage.names(layout.checkpoints(job_id))[:-keep]:
-        storage.delete(f"{layout.checkpoints(job_id)}/{name}")
+    """Delete all but the newest checkpoints, and what those build on."""
+    at = layout.checkpoints(job_id)
+    names = storage.names(at)
+    needed = set(names[-keep:])
+    for name in reversed(names):
+        if name in needed and (since := _since(storage, f"{at}/{name}")) is not None:
+            needed.add(PurePosixPath(layout.checkpoint(job_id, since)).name)
+    for name in names:
+        if name not in needed:
+            storage.delete(f"{at}/{name}")
+
+
+def _since(storage: Storage, path: str) -> int | None:
+    """The step of the checkpoint that the one at `path` builds on; of a damaged one, none."""
+    try:
+        since = json.loads(storage.read(f"{path}/manifest.json"))["since"]
+        return None if since is None else int(since)
+    except (NotFound, ValueError, KeyError, TypeError):
+        return None

@@ -11,6 +11,7 @@ from pando_shared.records import Event
 from pando_worker.checkpoint_writer import Writing
 from pando_worker.engine.checkpoint import snapshot, training_state
 from pando_worker.engine.engine import Engine
+from pando_worker.engine.row_state import Kept
 from pando_worker.host import Host
 from pando_worker.job_data import forget_copies
 
@@ -63,10 +64,11 @@ def checkpoint_due(host: Host, engine: Engine) -> None:
     tenancy.checkpointed_at, tenancy.checkpointed_step = now, state.manifest.step
     epoch, progress = tenancy.epoch, tenancy.log.progress
 
-    def write() -> None:
+    def write() -> Kept:
         with host.metrics.checkpoint_seconds.time():
             host.keeper.flush(job_id)  # steps that will not be done again are told first
             host.publisher.checkpoint(job_id, state, epoch, progress)
+        return state.manifest.kept
 
     host.writer.start(job_id, write)
 
@@ -90,7 +92,9 @@ def _conclude(host: Host, ended: Writing | None) -> None:
         log.info("job %s left before its checkpoint was written: %s", ended.job_id, why)
         return
     with guarding(host, ended.job_id):
-        ended.outcome.result()
+        kept = ended.outcome.result()
+        if host.engine is not None and ended.job_id in host.engine.jobs:
+            host.engine.jobs[ended.job_id].kept = kept
 
 
 def release(host: Host, job_id: str) -> None:

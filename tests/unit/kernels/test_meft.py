@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from dense_meft import dense_meft
-from numerics import make_meft, normal, numerical_gradient
+from numerics import make_meft, meft_of, normal, numerical_gradient
 from torch import nn
 
 from pando_kernels.adamw import AdamWSettings, adamw_step
-from pando_kernels.meft import MeftLayer, attach_meft, meft_backward, meft_forward
+from pando_kernels.meft.beside import attach_meft, meft_backward, meft_forward
+from pando_kernels.meft.layer import MeftLayer
 from pando_kernels.plan import make_plan, planned
 
 
@@ -17,18 +18,23 @@ def run(layer: MeftLayer, x: torch.Tensor, dy: torch.Tensor):
     """(what the layer adds, dx), its own gradients being filled."""
     y, dx = torch.zeros_like(x), torch.zeros_like(x)
     saved = layer.forward(x, y)
-    layer.backward(x, dy, dx, saved)
+    layer.backward(x, dy, dx, saved, None)
     return y, dx
 
 
 def assert_equals_dense(layer: MeftLayer, x: torch.Tensor, dy: torch.Tensor) -> None:
-    leaves = [t.clone().requires_grad_() for t in (x, layer.keys, layer.values, layer.router)]
+    leaves = [
+        t.clone().requires_grad_()
+        for t in (x, layer.memory.rows.keys, layer.memory.rows.values, layer.router)
+    ]
     expected = dense_meft(*leaves, layer.probes, layer.top_k)
     expected.backward(dy)
     y, dx = run(layer, x, dy)
     torch.testing.assert_close(y, expected.detach())
     for ours, leaf in zip(
-        (dx, layer.grad_keys, layer.grad_values, layer.grad_router), leaves, strict=True
+        (dx, layer.memory.rows.grad_keys, layer.memory.rows.grad_values, layer.grad_router),
+        leaves,
+        strict=True,
     ):
         torch.testing.assert_close(ours, leaf.grad)
 
@@ -63,8 +69,8 @@ def test_gradients_equal_finite_differences():
     _, dx = run(layer, x, dy)
     for gradient, tensor in (
         (dx, x),
-        (layer.grad_keys, layer.keys),
-        (layer.grad_values, layer.values),
+        (layer.memory.rows.grad_keys, layer.memory.rows.keys),
+        (layer.memory.rows.grad_values, layer.memory.rows.values),
         (layer.grad_router, layer.router),
     ):
         numerical = numerical_gradient(objective, tensor)
@@ -74,27 +80,36 @@ def test_gradients_equal_finite_differences():
 def test_equal_keys_share_one_place():
     """Which of two equal keys is kept is free; their sum is not."""
     layer = make_meft(1, 6, 1, 4, 1, 1)
-    layer.keys[0, 1:] = layer.keys[0, 0]
-    layer.values[0, 1:] = layer.values[0, 0]
+    layer.memory.rows.keys[0, 1:] = layer.memory.rows.keys[0, 0]
+    layer.memory.rows.values[0, 1:] = layer.memory.rows.values[0, 0]
     x, dy = normal(7, 9, 6), normal(8, 9, 6)
-    leaves = [t.clone().requires_grad_() for t in (x, layer.keys, layer.values, layer.router)]
+    leaves = [
+        t.clone().requires_grad_()
+        for t in (x, layer.memory.rows.keys, layer.memory.rows.values, layer.router)
+    ]
     expected = dense_meft(*leaves, 1, 1)
     expected.backward(dy)
     y, dx = run(layer, x, dy)
     torch.testing.assert_close(y, expected.detach())
     torch.testing.assert_close(dx, leaves[0].grad)
-    torch.testing.assert_close(layer.grad_keys.sum(1), leaves[1].grad.sum(1))
-    torch.testing.assert_close(layer.grad_values.sum(1), leaves[2].grad.sum(1))
+    torch.testing.assert_close(layer.memory.rows.grad_keys.sum(1), leaves[1].grad.sum(1))
+    torch.testing.assert_close(layer.memory.rows.grad_values.sum(1), leaves[2].grad.sum(1))
     torch.testing.assert_close(layer.grad_router, leaves[3].grad)
 
 
 def test_activations_all_negative_add_nothing_and_learn_nothing():
     layer = make_meft(1, 6, 3, 4, 2, 3)
     layer.router.abs_()
-    layer.keys.copy_(-layer.keys.abs())
+    layer.memory.rows.keys.copy_(-layer.memory.rows.keys.abs())
     x = normal(7, 5, 6).abs()
     y, dx = run(layer, x, normal(8, 5, 6))
-    for tensor in (y, dx, layer.grad_keys, layer.grad_values, layer.grad_router):
+    for tensor in (
+        y,
+        dx,
+        layer.memory.rows.grad_keys,
+        layer.memory.rows.grad_values,
+        layer.grad_router,
+    ):
         assert not tensor.any()
 
 
@@ -103,23 +118,26 @@ def test_an_expert_nobody_chose_has_no_gradient():
     layer.router[2] = -10.0
     x, dy = normal(7, 20, 6).abs(), normal(8, 20, 6)
     assert_equals_dense(layer, x, dy)
-    for gradient in (layer.grad_keys, layer.grad_values, layer.grad_router):
+    for gradient in (layer.memory.rows.grad_keys, layer.memory.rows.grad_values, layer.grad_router):
         assert not gradient[2].any()
         assert gradient.any()
 
 
 def test_values_of_zero_add_nothing_and_still_learn():
     layer = make_meft(1, 6, 4, 3, 2, 6)
-    layer.values.zero_()
+    layer.memory.rows.values.zero_()
     y, _ = run(layer, normal(7, 20, 6), normal(8, 20, 6))
     assert not y.any()
-    assert layer.grad_values.any()
+    assert layer.memory.rows.grad_values.any()
 
 
 def test_twenty_adamw_steps_equal_torch_on_the_dense_formula():
     layer = make_meft(1, 8, 6, 4, 3, 5)
     x, target = normal(7, 40, 8), normal(8, 40, 8)
-    ours = [(layer.keys, layer.grad_keys), (layer.values, layer.grad_values)]
+    ours = [
+        (layer.memory.rows.keys, layer.memory.rows.grad_keys),
+        (layer.memory.rows.values, layer.memory.rows.grad_values),
+    ]
     ours.append((layer.router, layer.grad_router))
     theirs = [t.clone().requires_grad_() for t, _ in ours]
     moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t, _ in ours]
@@ -133,7 +151,7 @@ def test_twenty_adamw_steps_equal_torch_on_the_dense_formula():
         y = torch.zeros_like(x)
         saved = layer.forward(x, y)
         torch.testing.assert_close(y, expected.detach(), rtol=1e-9, atol=1e-9)
-        layer.backward(x, 2 * (y - target) / target.numel(), None, saved)
+        layer.backward(x, 2 * (y - target) / target.numel(), None, saved, None)
         settings = AdamWSettings(weight_decay=0.1)
         for (value, gradient), (mean, square) in zip(ours, moments, strict=True):
             flat = (t.view(-1) for t in (value, gradient, mean, square))
@@ -171,14 +189,14 @@ class TestBesideAFeedForward:
         y.backward(dy)
         added = torch.zeros(20, 8, dtype=torch.float64)
         for layer, rows in ((first, slice(3, 8)), (second, slice(9, 20))):
-            parts = (layer.keys, layer.values, layer.router)
+            parts = (layer.memory.rows.keys, layer.memory.rows.values, layer.router)
             delta = dense_meft(x_theirs[0, rows], *parts, layer.probes, layer.top_k)
             added = added.index_add(0, torch.arange(20)[rows], delta)
         expected = network(x_theirs) + added
         expected.backward(dy)
         torch.testing.assert_close(y, expected)
         torch.testing.assert_close(x_ours.grad, x_theirs.grad)
-        assert not unused.grad_keys.any()
+        assert not unused.memory.rows.grad_keys.any()
 
     def test_outside_a_plan_nothing_is_added(self, network):
         x, layer = normal(7, 1, 5, 8), make_meft(1, 8, 4, 3, 2, 4)
@@ -193,8 +211,8 @@ class TestBesideAFeedForward:
         network = nn.Linear(8, 8, bias=False, dtype=torch.bfloat16).requires_grad_(False)
         attach_meft("mlp", network)
         wide = make_meft(1, 8, 4, 3, 4, 12)
-        tensors = [t.float() for t in (wide.keys, wide.values, wide.router)]
-        layer = MeftLayer(*tensors, *(torch.zeros_like(t) for t in tensors), 4, 12)
+        tensors = [t.float() for t in (wide.memory.rows.keys, wide.memory.rows.values, wide.router)]
+        layer = meft_of(*tensors, 4, 12)
         x = normal(7, 6, 8, dtype=torch.bfloat16).requires_grad_()
         dy = normal(8, 6, 8, dtype=torch.bfloat16)
         with planned(make_plan([(2, {}), (4, {"mlp": layer})])):
@@ -208,7 +226,9 @@ class TestBesideAFeedForward:
         expected.backward(dy.double())
         torch.testing.assert_close(y.double(), expected, rtol=0.02, atol=0.1)
         torch.testing.assert_close(x.grad.double(), leaves[0].grad, rtol=0.02, atol=0.2)
-        torch.testing.assert_close(layer.grad_keys.double(), leaves[2].grad, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            layer.memory.rows.grad_keys.double(), leaves[2].grad, rtol=1e-4, atol=1e-4
+        )
 
     def test_nan_in_one_adapter_stays_in_its_rows(self, network):
         x, dy = normal(7, 1, 12, 8), normal(8, 1, 12, 8)
@@ -216,7 +236,7 @@ class TestBesideAFeedForward:
         for poison in (False, True):
             good, bad = make_meft(1, 8, 4, 3, 2, 4), make_meft(5, 8, 2, 5, 1, 3)
             if poison:
-                for tensor in (bad.keys, bad.values, bad.router):
+                for tensor in (bad.memory.rows.keys, bad.memory.rows.values, bad.router):
                     tensor.fill_(float("nan"))
             segments = [(4, {"mlp": good}), (4, {"mlp": bad}), (4, {})]
             leaf = x.clone().requires_grad_()
@@ -224,7 +244,14 @@ class TestBesideAFeedForward:
                 y = network(leaf)
             y.backward(dy)
             others = [0, 1, 2, 3, 8, 9, 10, 11]
-            results.append((y[0, others], leaf.grad[0, others], good.grad_keys, good.grad_values))
+            results.append(
+                (
+                    y[0, others],
+                    leaf.grad[0, others],
+                    good.memory.rows.grad_keys,
+                    good.memory.rows.grad_values,
+                )
+            )
             assert bool(bad.grad_router.isnan().any()) is poison
         for clean, poisoned in zip(*results, strict=True):
             assert torch.equal(clean, poisoned)
@@ -250,14 +277,16 @@ class TestByHand:
         ):
             leaves = [
                 t.clone().requires_grad_()
-                for t in (x[rows], layer.keys, layer.values, layer.router)
+                for t in (x[rows], layer.memory.rows.keys, layer.memory.rows.values, layer.router)
             ]
             added = dense_meft(*leaves, layer.probes, layer.top_k)
             added.backward(dy[rows])
             expected_y[rows] += added.detach()
             expected_dx[rows] += leaves[0].grad
             for gradient, leaf in zip(
-                (layer.grad_keys, layer.grad_values, layer.grad_router), leaves[1:], strict=True
+                (layer.memory.rows.grad_keys, layer.memory.rows.grad_values, layer.grad_router),
+                leaves[1:],
+                strict=True,
             ):
                 torch.testing.assert_close(gradient, leaf.grad)
         torch.testing.assert_close(y, expected_y)
@@ -270,7 +299,9 @@ class TestByHand:
             kept = meft_forward(x, torch.zeros_like(x), "mlp", make_plan(segments))
             meft_backward(x, dy, dx, kept)
             layer = segments[1][1]["mlp"]
-            results.append((layer.grad_keys, layer.grad_values, layer.grad_router))
+            results.append(
+                (layer.memory.rows.grad_keys, layer.memory.rows.grad_values, layer.grad_router)
+            )
         for with_dx, without in zip(*results, strict=True):
             assert torch.equal(with_dx, without)
 

@@ -32,7 +32,11 @@ def save(tmp_path):
         path = tmp_path / folder
         path.mkdir()
         (path / "adapter_config.json").write_text(json.dumps(config))
-        tensors = {"keys": layer.keys, "values": layer.values, "router": layer.router}
+        tensors = {
+            "keys": layer.memory.rows.keys,
+            "values": layer.memory.rows.values,
+            "router": layer.router,
+        }
         save_file(
             {f"{module}.meft_{name}": tensor for name, tensor in tensors.items()},
             path / "adapter_model.safetensors",
@@ -48,7 +52,7 @@ def test_output_equals_the_dense_formula(model, save, probes, top_k):
     x = normal(7, 2, 9, 8)
     plain = model["block"]["mlp"](x)
     load_adapter(model, save(layer))
-    parts = (layer.keys, layer.values, layer.router)
+    parts = (layer.memory.rows.keys, layer.memory.rows.values, layer.router)
     expected = plain + dense_meft(x.view(-1, 8), *parts, probes, top_k).view(x.shape)
     torch.testing.assert_close(model["block"]["mlp"](x), expected)
 
@@ -59,7 +63,7 @@ def test_loading_another_adapter_replaces_the_first(model, save):
     plain = model["block"]["mlp"](x)
     load_adapter(model, save(first, folder="first"))
     load_adapter(model, save(second, folder="second"))
-    parts = (second.keys, second.values, second.router)
+    parts = (second.memory.rows.keys, second.memory.rows.values, second.router)
     torch.testing.assert_close(model["block"]["mlp"](x), plain + dense_meft(x, *parts, 1, 4))
 
 

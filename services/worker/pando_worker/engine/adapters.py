@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from pando_kernels.lora import LoraLinear
-from pando_kernels.meft import MeftLayer
+from pando_kernels.meft.layer import MeftLayer
+from pando_kernels.meft.memory import JobMemory
+from pando_kernels.meft.rows import RowShape
 from pando_kernels.paca import PacaLinear
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
 from pando_worker.engine.vector import ParameterVector, make_vector
 
 
@@ -24,20 +27,50 @@ class Adapter:
     """A job's trained parameters and where they act.
 
     Parameter names are `MODULE.lora_A`, `.lora_B`; `.paca_P`; `.meft_keys`, `.meft_values`,
-    `.meft_router`. `columns` holds PaCA's chosen input columns by module.
+    `.meft_router`. `columns` holds PaCA's chosen input columns by module; `memory` MEFT's keys and
+    values, which lie in the host's memory. All else is in the vector.
     """
 
     config: AdapterConfig
     vector: ParameterVector
     layers: Mapping[str, LoraLinear | PacaLinear | MeftLayer]
     columns: Mapping[str, Tensor]
+    memory: JobMemory | None = None
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """All trained tensors by name, fp32."""
+        named = dict(self.vector.parameters)
+        if self.memory is not None:
+            for index, name in enumerate(self.layers):
+                keys, values = self.memory.rows.parameters(index)
+                named |= {f"{name}.meft_keys": keys, f"{name}.meft_values": values}
+        return named
+
+    @property
+    def parameter_count(self) -> int:
+        rows = 0 if self.memory is None else self.memory.rows.shape.numbers
+        return self.vector.parameter_count + rows
+
+    @property
+    def bytes(self) -> int:
+        """Of everything that trains it, wherever it lies."""
+        return self.vector.bytes + (0 if self.memory is None else self.memory.rows.bytes)
+
+    def clear_gradients(self) -> None:
+        self.vector.gradient.zero_()
+        if self.memory is not None:
+            self.memory.abandon()
 
 
-def build_adapter(base: BaseModel, config: AdapterConfig, seed: int) -> Adapter:
+def build_adapter(
+    base: BaseModel, config: AdapterConfig, seed: int, home: RowsHome = IN_MEMORY
+) -> Adapter:
     """A fresh adapter; `seed` and the module names decide its initial values, nothing else does.
 
     Raises:
         InvalidRequest: unknown target modules, a rank larger than a layer, no feed-forward network.
+        OSError: the disk that rows are mapped to has no room for them.
     """
     match config:
         case LoraConfig():
@@ -45,7 +78,7 @@ def build_adapter(base: BaseModel, config: AdapterConfig, seed: int) -> Adapter:
         case PacaConfig():
             return _paca(base, config, seed)
         case MeftConfig():
-            return _meft(base, config, seed)
+            return _meft(base, config, seed, home)
 
 
 def _rng(seed: int, name: str) -> torch.Generator:
@@ -54,8 +87,14 @@ def _rng(seed: int, name: str) -> torch.Generator:
 
 def _kaiming(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     """Uniform in ±1/√fan_in: what `kaiming_uniform_(a=√5)` comes to, as PEFT and nn.Linear do."""
-    bound = 1.0 / math.sqrt(shape[-1])
-    return torch.empty(shape).uniform_(-bound, bound, generator=rng)
+    tensor = torch.empty(shape)
+    _fill_kaiming(tensor, rng)
+    return tensor
+
+
+def _fill_kaiming(tensor: Tensor, rng: torch.Generator) -> None:
+    bound = 1.0 / math.sqrt(tensor.shape[-1])
+    tensor.uniform_(-bound, bound, generator=rng)
 
 
 def _lora(base: BaseModel, config: LoraConfig, seed: int) -> Adapter:
@@ -115,30 +154,34 @@ def _paca(base: BaseModel, config: PacaConfig, seed: int) -> Adapter:
     return Adapter(config, vector, layers, columns)
 
 
-def _meft(base: BaseModel, config: MeftConfig, seed: int) -> Adapter:
+def _meft(base: BaseModel, config: MeftConfig, seed: int, home: RowsHome) -> Adapter:
     if not base.feed_forwards:
         raise InvalidRequest(
             f"{base.path} has no feed-forward network that MEFT can work beside", param="adapter"
         )
-    experts, width, d = config.experts, config.num_keys // config.experts, base.hidden_size
-    initial: dict[str, Tensor] = {}
-    for name in base.feed_forwards:
-        rng = _rng(seed, name)
-        initial[f"{name}.meft_keys"] = _kaiming((experts, width, d), rng)
-        initial[f"{name}.meft_values"] = torch.zeros(experts, width, d)
+    experts, d = config.experts, base.hidden_size
+    names = tuple(base.feed_forwards)
+    shape = RowShape(len(names), experts, config.num_keys // experts, d)
+    rngs = [_rng(seed, name) for name in names]
+
+    def draw_keys(index: int, keys: Tensor) -> None:
+        _fill_kaiming(keys, rngs[index])
+
+    memory = home.open(shape, draw_keys, base.dtype)
+    initial = {}
+    for name, rng in zip(names, rngs, strict=True):
         initial[f"{name}.meft_router"] = _kaiming((experts, d), rng)
     vector = make_vector(initial, base.device, torch.float32)
+    memory.connect([(vector.parameters[f"{name}.meft_router"], config.probes) for name in names])
     layers = {
         name: MeftLayer(
-            keys=vector.parameters[f"{name}.meft_keys"],
-            values=vector.parameters[f"{name}.meft_values"],
+            memory=of_layer,
             router=vector.parameters[f"{name}.meft_router"],
-            grad_keys=vector.gradients[f"{name}.meft_keys"],
-            grad_values=vector.gradients[f"{name}.meft_values"],
             grad_router=vector.gradients[f"{name}.meft_router"],
             probes=config.probes,
             top_k=config.top_k,
+            balance=config.balance,
         )
-        for name in base.feed_forwards
+        for name, of_layer in zip(names, memory.layers, strict=True)
     }
-    return Adapter(config, vector, layers, {})
+    return Adapter(config, vector, layers, {}, memory)

@@ -16,7 +16,7 @@ from pando_kernels.frozen_head import FrozenHead
 from pando_kernels.frozen_weight import DenseWeight, FrozenWeight
 from pando_kernels.fused_linear import AdaptedLinear
 from pando_kernels.linear_group import LinearGroup
-from pando_kernels.meft import attach_meft
+from pando_kernels.meft.beside import attach_meft
 from pando_kernels.needed_rows import skip_unneeded_rows
 from pando_kernels.plan import NeededRows, make_plan
 from pando_shared.errors import InvalidRequest

@@ -16,18 +16,31 @@ from torch import Tensor
 
 from pando_shared.errors import TrainingFailed
 from pando_worker.engine.job import ResidentJob
+from pando_worker.engine.row_state import Kept, RowState, load_rows, row_state, save_rows
 
-_VERSION = 1
+_VERSION = 2
+_STATE = "state.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a checkpoint holds beside its tensors."""
+    """What a checkpoint holds beside its tensors.
+
+    `since`: the step of the checkpoint that it builds on, None if it stands alone; `share`: how
+    many times all rows of a MEFT job have been written since the last that does.
+    """
 
     step: int
     trained_tokens: int
     best_valid_loss: float
     validations_without_gain: int
+    since: int | None = None
+    share: float = 0.0
+
+    @property
+    def kept(self) -> Kept:
+        """What later checkpoints may build on."""
+        return Kept(self.step, self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +48,25 @@ class TrainingState:
     """All that a job's training goes on from after its last whole step: 12 bytes a parameter.
 
     Data order, learning rate and dropout follow from the step; a step in progress is not kept,
-    and is done again from its first sequence.
+    and is done again from its first sequence. Of a MEFT job's rows, `rows` are those that changed
+    since its last checkpoint.
     """
 
     manifest: Manifest
     tensors: Mapping[str, Tensor]
+    rows: RowState | None = None
     #: Recorded behind copies that a GPU still makes; the tensors hold nothing before it.
     copied: torch.cuda.Event | None = None
 
 
 def training_state(resident: ResidentJob) -> TrainingState:
     """The state in the job's own tensors: true until the job trains on."""
+    return _state(resident, copied=False)
+
+
+def _state(resident: ResidentJob, copied: bool) -> TrainingState:
+    memory = resident.adapter.memory
+    rows = None if memory is None else row_state(memory, resident.kept, copied)
     vector = resident.adapter.vector
     tensors = {"value": vector.value, "mean": vector.mean, "square": vector.square}
     tensors |= {f"columns.{name}": t for name, t in resident.adapter.columns.items()}
@@ -54,8 +75,11 @@ def training_state(resident: ResidentJob) -> TrainingState:
         trained_tokens=resident.trained_tokens,
         best_valid_loss=resident.best_valid_loss,
         validations_without_gain=resident.validations_without_gain,
+        since=None if rows is None else rows.since,
+        share=0.0 if rows is None else rows.share,
     )
-    return TrainingState(manifest, {name: tensor.detach() for name, tensor in tensors.items()})
+    tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+    return TrainingState(manifest, tensors, rows)
 
 
 def snapshot(resident: ResidentJob) -> TrainingState:
@@ -64,7 +88,7 @@ def snapshot(resident: ResidentJob) -> TrainingState:
     From a GPU it is copied in the GPU's own order, before whatever is asked of it next; this
     returns at once.
     """
-    state = training_state(resident)
+    state = _state(resident, copied=True)
     if not resident.adapter.vector.value.is_cuda:
         return replace(state, tensors={name: t.clone() for name, t in state.tensors.items()})
     copies = {}
@@ -77,7 +101,7 @@ def snapshot(resident: ResidentJob) -> TrainingState:
 
 
 def save_checkpoint(state: TrainingState, folder: Path) -> None:
-    """Write `state.safetensors` and `manifest.json` into a fresh folder.
+    """Write `state.safetensors`, the rows' files and `manifest.json` into a fresh folder.
 
     Raises:
         OSError: the folder's disk takes nothing.
@@ -85,32 +109,43 @@ def save_checkpoint(state: TrainingState, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if state.copied is not None:
         state.copied.synchronize()
-    file = folder / "state.safetensors"
+    files = [_STATE]
     try:
-        save_file({name: tensor.cpu() for name, tensor in state.tensors.items()}, file)
+        save_file({name: tensor.cpu() for name, tensor in state.tensors.items()}, folder / _STATE)
+        if state.rows is not None:
+            files += save_rows(state.rows, folder)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     manifest = {
         "version": _VERSION,
         "step": state.manifest.step,
         "trained_tokens": state.manifest.trained_tokens,
         "best_valid_loss": _finite(state.manifest.best_valid_loss),
         "validations_without_gain": state.manifest.validations_without_gain,
-        "sha256": sha256,
+        "since": state.manifest.since,
+        "share": state.manifest.share,
+        "files": {name: _sha256(folder / name) for name in files},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
-def restore_checkpoint(resident: ResidentJob, folder: Path) -> None:
+def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> None:
     """Put a freshly joined job exactly where `save_checkpoint` left it.
 
+    `earlier`: the checkpoints that this one builds on, newest first, down to one that stands alone.
+
     Raises:
-        TrainingFailed: the checkpoint is damaged or belongs to another adapter.
+        TrainingFailed: a checkpoint is damaged or belongs to another adapter.
     """
-    manifest = read_manifest(folder)
-    tensors = load_file(folder / "state.safetensors")
+    manifests = [read_manifest(each) for each in (folder, *earlier)]
+    manifest = manifests[0]
+    built_on = [each.step for each in manifests[1:]]
+    if [each.since for each in manifests] != [*built_on, None]:
+        raise TrainingFailed(
+            f"checkpoint {folder.name} builds on others, of which only steps {built_on} are there",
+            code="checkpoint_damaged",
+        )
+    tensors = load_file(folder / _STATE)
     vector = resident.adapter.vector
     if tensors["value"].shape != vector.value.shape:
         raise TrainingFailed(
@@ -125,6 +160,11 @@ def restore_checkpoint(resident: ResidentJob, folder: Path) -> None:
     ):
         target.copy_(tensors[name])
     vector.refresh()
+    memory = resident.adapter.memory
+    if memory is not None:
+        for each in reversed((folder, *earlier)):
+            load_rows(memory, each)
+    resident.kept = manifest.kept
     for module, columns in resident.adapter.columns.items():
         columns.copy_(tensors[f"columns.{module}"])
     resident.abandon_batch()
@@ -142,13 +182,15 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        found = hashlib.sha256((folder / "state.safetensors").read_bytes()).hexdigest()
-        whole = found == manifest["sha256"]
+        files = dict(manifest["files"])
+        whole = _STATE in files and all(_sha256(folder / n) == files[n] for n in files)
         parsed = Manifest(
             step=int(manifest["step"]),
             trained_tokens=int(manifest["trained_tokens"]),
             best_valid_loss=_or_infinity(manifest["best_valid_loss"]),
             validations_without_gain=int(manifest["validations_without_gain"]),
+            since=None if manifest["since"] is None else int(manifest["since"]),
+            share=float(manifest["share"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingFailed(
@@ -160,6 +202,11 @@ def read_manifest(folder: Path) -> Manifest:
             code="checkpoint_damaged",
         )
     return parsed
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _or_infinity(value: float | None) -> float:
@@ -174,6 +221,11 @@ def parameters_digest(resident: ResidentJob) -> str:
     """SHA-256 of the weights and moments: equal digests are equal training states, bit for bit."""
     sha = hashlib.sha256()
     vector = resident.adapter.vector
-    for tensor in (vector.value, vector.mean, vector.square):
+    memory = resident.adapter.memory
+    rows: tuple[Tensor, ...] = ()
+    if memory is not None:
+        memory.settle()
+        rows = (memory.rows.value, memory.rows.mean, memory.rows.square, memory.rows.counts)
+    for tensor in (vector.value, vector.mean, vector.square, *rows):
         sha.update(tensor.detach().cpu().view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

@@ -22,6 +22,7 @@ from pando_worker.engine.microbatch import Result, run_microbatch
 from pando_worker.engine.optimizer import FinishedStep, finish_steps
 from pando_worker.engine.packed_batch import Share
 from pando_worker.engine.packing import Pending, pack, settle
+from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,12 @@ class Engine:
     """Holds a base and the resident jobs' adapters. Not thread-safe: one thread steps it."""
 
     def __init__(
-        self, base: BaseModel, token_budget: int, lanes: int = 1, folds: bool | None = None
+        self,
+        base: BaseModel,
+        token_budget: int,
+        lanes: int = 1,
+        folds: bool | None = None,
+        home: RowsHome = IN_MEMORY,
     ):
         """`token_budget`: tokens in work at once, at most (a longer sequence travels alone).
 
@@ -70,9 +76,11 @@ class Engine:
         `folds`: whether a PaCA job that is alone is written into the base for the time. None: where
         the base is fp32. In 16 bit the columns round the delta, and a job would learn a little
         differently alone than beside others.
+        `home`: where MEFT jobs' rows are.
         """
         self.base = base
         self._lanes = Lanes(lanes)
+        self._home = home
         self.full_token_budget = token_budget
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
@@ -102,10 +110,11 @@ class Engine:
 
         Raises:
             InvalidRequest: its adapter does not fit this base, or it is resident already.
+            OSError: the disk that a MEFT job's rows are mapped to has no room for them.
         """
         if job.id in self._jobs:
             raise InvalidRequest(f"job {job.id} is resident already")
-        adapter = build_adapter(self.base, job.adapter, job.plan.config.seed)
+        adapter = build_adapter(self.base, job.adapter, job.plan.config.seed, self._home)
         resident = ResidentJob(job, adapter)
         # A newcomer starts level with the least served, so it neither waits nor takes over.
         resident.served_tokens = min((j.served_tokens for j in self._jobs.values()), default=0)
@@ -185,6 +194,7 @@ class Engine:
             sequences=batch.pending[:count],
             target_weight=1.0 / max(1, batch.targets),
             dropout_keys=resident.dropout_keys(count),
+            sequence_weight=1.0 / batch.sequences,
         )
 
     def _take(self, active: Sequence[ResidentJob]) -> list[list[tuple[ResidentJob, int]]]:

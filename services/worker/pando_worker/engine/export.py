@@ -9,13 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from huggingface_hub import save_torch_state_dict
 from torch import Tensor
 
 import pando_kernels.meft_loader
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.base_model import BaseModel
+
+#: A larger adapter is written in several files.
+_SHARD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Card:
 def export_adapter(base: BaseModel, adapter: Adapter, card: Card, folder: Path) -> None:
     """Write `adapter_model.safetensors`, `adapter_config.json` and `README.md` to a fresh folder.
 
+    A large MEFT adapter is in several such files, with an index as transformers writes them.
+
     LoRA and PaCA load with stock `PeftModel.from_pretrained` (PaCA as the rank-r LoRA whose A
     picks its columns, which it equals exactly). MEFT comes with `load_adapter.py`.
     """
@@ -42,7 +47,7 @@ def export_adapter(base: BaseModel, adapter: Adapter, card: Card, folder: Path) 
             tensors = _paca_tensors(base, adapter)
             described = _peft_config(base, adapter, card, as_lora)
         case MeftConfig() as config:
-            tensors = dict(adapter.vector.parameters)
+            tensors = dict(adapter.parameters)
             described = {
                 "peft_type": "PANDO_MEFT",
                 "base_model_name_or_path": card.base_model,
@@ -51,10 +56,11 @@ def export_adapter(base: BaseModel, adapter: Adapter, card: Card, folder: Path) 
                 "num_probes": config.probes,
             }
             shutil.copyfile(pando_kernels.meft_loader.__file__, folder / "load_adapter.py")
-    save_file(
+    save_torch_state_dict(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        folder / "adapter_model.safetensors",
-        metadata={"format": "pt"},
+        folder,
+        filename_pattern="adapter_model{suffix}.safetensors",
+        max_shard_size=_SHARD_BYTES,
     )
     (folder / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "README.md").write_text(_model_card(adapter, card))
@@ -124,7 +130,7 @@ tags: [pando, {kind}]
 # {card.name}
 
 A {kind.upper()} adapter for `{card.base_model}`, trained with Pando
-({adapter.vector.parameter_count:,} parameters; {knobs}).
+({adapter.parameter_count:,} parameters; {knobs}).
 
 | | |
 |---|---|

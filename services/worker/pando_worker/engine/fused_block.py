@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pando_kernels.linear_group import Kept, LinearGroup
-from pando_kernels.meft import MeftKept, meft_backward, meft_forward
+from pando_kernels.meft.beside import NetworkKept, meft_backward, meft_forward
 from pando_kernels.packed_attention import (
     AttentionRule,
     AttentionTape,
@@ -109,7 +109,7 @@ class _Parts:
     gate_up: Tensor
     pending: Pending | None  # what gate_up lacks
     kept: tuple[Kept | None, Kept | None, Kept | None, Kept | None]
-    meft: MeftKept | None
+    meft: NetworkKept | None
 
 
 @dataclass(frozen=True)

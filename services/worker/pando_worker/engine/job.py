@@ -12,6 +12,7 @@ from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.training import Plan
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.data import Sequences, batch_at
+from pando_worker.engine.row_state import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ class ResidentJob:
     best_valid_loss: float = math.inf
     validations_without_gain: int = 0
     batch: BatchProgress | None = None
+    #: The newest checkpoint that storage surely has; rows that changed later are what a MEFT job's
+    #: next one holds.
+    kept: Kept | None = None
 
     @property
     def finished(self) -> bool:
@@ -96,4 +100,4 @@ class ResidentJob:
     def abandon_batch(self) -> None:
         """Forget a step in progress; it starts anew from its first sequence."""
         self.batch = None
-        self.adapter.vector.gradient.zero_()
+        self.adapter.clear_gradients()

@@ -5,31 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pando_kernels.lora import LoraLinear
-from pando_kernels.meft import MeftLayer
+from pando_kernels.meft.layer import MeftLayer
+from pando_kernels.meft.rows import RowShape
+from pando_kernels.meft_loader import load_tensors
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
 
 _PREFIX = "base_model.model."
 
 
-def load_export(base: BaseModel, folder: Path) -> Mapping[str, LoraLinear | MeftLayer]:
+def load_export(
+    base: BaseModel, folder: Path, home: RowsHome = IN_MEMORY
+) -> Mapping[str, LoraLinear | MeftLayer]:
     """The layers of an exported adapter, by module name; for forward passes only.
 
     Raises:
         InvalidRequest: the adapter was made for a base with other layers.
     """
     config = json.loads((folder / "adapter_config.json").read_text())
-    tensors = {
-        name: tensor.to(base.device)
-        for name, tensor in load_file(folder / "adapter_model.safetensors").items()
-    }
+    tensors = load_tensors(folder)
     if config["peft_type"] == "PANDO_MEFT":
-        return _meft_layers(base, config, tensors)
+        return _meft_layers(base, config, tensors, home)
     rank = int(config["r"])
     scale = float(config["lora_alpha"]) / (rank**0.5 if config["use_rslora"] else rank)
     layers: dict[str, LoraLinear | MeftLayer] = {}
@@ -40,23 +42,28 @@ def load_export(base: BaseModel, folder: Path) -> Mapping[str, LoraLinear | Meft
         if module not in base.linears:
             raise InvalidRequest(f"the adapter changes {module}, which {base.path} does not have")
         b = tensors[f"{_PREFIX}{module}.lora_B.weight"]
-        a, b = a.to(base.dtype), b.to(base.dtype)
+        a, b = (t.to(base.device, base.dtype) for t in (a, b))
         layers[module] = LoraLinear(a, b, grad_a=a, grad_b=b, scale=scale)
     return layers
 
 
 def _meft_layers(
-    base: BaseModel, config: Mapping[str, int], tensors: Mapping[str, Tensor]
+    base: BaseModel, config: Mapping[str, Any], tensors: Mapping[str, Tensor], home: RowsHome
 ) -> Mapping[str, LoraLinear | MeftLayer]:
-    layers: dict[str, LoraLinear | MeftLayer] = {}
-    for name, keys in tensors.items():
-        if not name.endswith(".meft_keys"):
-            continue
-        module = name.removesuffix(".meft_keys")
-        if module not in base.feed_forwards:
-            raise InvalidRequest(f"the adapter works beside {module}, not found in {base.path}")
-        values, router = tensors[f"{module}.meft_values"], tensors[f"{module}.meft_router"]
-        layers[module] = MeftLayer(
-            keys, values, router, keys, values, router, config["num_probes"], config["top_k"]
-        )
-    return layers
+    found = {name.removesuffix(".meft_keys") for name in tensors if name.endswith(".meft_keys")}
+    names = [name for name in base.feed_forwards if name in found]
+    if len(names) < len(found):
+        unknown = min(found.difference(names))
+        raise InvalidRequest(f"the adapter works beside {unknown}, not found in {base.path}")
+    experts, width, d = tensors[f"{names[0]}.meft_keys"].shape
+    memories = home.load(
+        RowShape(len(names), experts, width, d),
+        [(tensors[f"{name}.meft_keys"], tensors[f"{name}.meft_values"]) for name in names],
+        base.dtype,
+    )
+    routers = [tensors[f"{name}.meft_router"].to(base.device) for name in names]
+    probes, top_k = int(config["num_probes"]), int(config["top_k"])
+    return {
+        name: MeftLayer(of_layer, router, router, probes, top_k)
+        for name, router, of_layer in zip(names, routers, memories, strict=True)
+    }

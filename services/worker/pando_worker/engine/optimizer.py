@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pando_kernels.adamw import AdamWSettings, AdamWSlot, adamw_many
+from pando_kernels.adamw import AdamWSettings, AdamWSlot, adamw_many, clip_scale
 from pando_worker.engine.job import ResidentJob
 
 
@@ -34,13 +34,18 @@ def finish_steps(residents: Sequence[ResidentJob]) -> list[FinishedStep]:
         FinishedStep(slot.learning_rate, norm, bool(good))
         for slot, norm, good in zip(slots, *told, strict=True)
     ]
-    for resident, step in zip(residents, finished, strict=True):
+    for resident, slot, step in zip(residents, slots, finished, strict=True):
         resident.step += step.finite
+        memory = resident.adapter.memory
+        if memory is not None and step.finite:
+            scale = clip_scale(step.gradient_norm, slot.max_grad_norm)
+            memory.step(resident.step, step.learning_rate, slot.settings, scale)
     return finished
 
 
 def _slot(resident: ResidentJob) -> AdamWSlot:
     plan, vector = resident.job.plan, resident.adapter.vector
+    memory = resident.adapter.memory
     return AdamWSlot(
         value=vector.value,
         gradient=vector.gradient,
@@ -56,4 +61,5 @@ def _slot(resident: ResidentJob) -> AdamWSlot:
             plan.config.weight_decay,
         ),
         max_grad_norm=plan.config.max_grad_norm,
+        norm_elsewhere=0.0 if memory is None else memory.collect(),
     )

@@ -24,12 +24,14 @@ TokensAndTargets = tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]
 class Share:
     """One job's part of a microbatch: its slot in the set of adapters, its sequences, and a
     target's loss weight. `dropout_keys` are the sequences' 64-bit keys; None: no dropout.
+    `sequence_weight` is what one sequence weighs in terms that are means over sequences.
     """
 
     slot: int
     sequences: Sequence[TokensAndTargets]
     target_weight: float
     dropout_keys: Sequence[int] | None = None
+    sequence_weight: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def pack_shares(shares: Sequence[Share], adapters: AdapterSet, device: torch.dev
         each = [key for s in shares for key in s.dropout_keys or [0] * len(s.sequences)]
         keys = RowKeys(tensor([np.repeat(np.array(each, np.int64), lengths)]), positions)
     slots = tuple(share.slot for share in shares)
+    sequence_weights = tuple(share.sequence_weight for share in shares)
 
     def layout(starts: NDArray[np.integer[Any]], keys: RowKeys | None) -> SegmentLayout:
         return SegmentLayout(tuple(starts[first].tolist()), slots, device, keys)
@@ -76,6 +79,7 @@ def pack_shares(shares: Sequence[Share], adapters: AdapterSet, device: torch.dev
         adapters,
         layout(needed_starts, None if keys is None else keys.rows(rows)),
         Sequences(tuple(targets_of), device),
+        sequence_weights=sequence_weights,
     )
     weights = np.repeat([share.target_weight for share in shares], counts).astype(np.float32)
     return PackedBatch(
@@ -89,5 +93,6 @@ def pack_shares(shares: Sequence[Share], adapters: AdapterSet, device: torch.dev
             layout(starts, keys),
             Sequences(tuple(lengths), device),
             NeededRows(rows, needed),
+            sequence_weights=sequence_weights,
         ),
     )

@@ -1,0 +1,52 @@
+"""Where a worker keeps its MEFT jobs' rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pando_kernels.meft.memory import HostJobMemory, HostMemory, JobMemory, Memory
+from pando_kernels.meft.rows import LayerRows, RowShape, frozen_rows, make_rows
+from pando_kernels.meft.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class RowsHome:
+    """`folder`: rows and moments are mapped to files there, so that they may exceed the host's
+    memory; None: they are in memory. `staging`: what brings rows to a GPU; None: the processor
+    that computes reads them where they are."""
+
+    folder: Path | None = None
+    staging: Staging | None = None
+
+    def load(
+        self, shape: RowShape, layers: Sequence[tuple[Tensor, Tensor]], compute: torch.dtype
+    ) -> Sequence[Memory]:
+        """An exported adapter's rows, for forward passes: keys and values [E, c, d] of each layer.
+
+        Without staging they are used as they are, mapped from their files.
+        """
+        if self.staging is None:
+            return [HostMemory(LayerRows(k, v, k, v, k.new_zeros(k.shape[:2]))) for k, v in layers]
+        return self.staging.job(frozen_rows(shape, layers, compute, self.staging.pinned)).layers
+
+    def open(
+        self, shape: RowShape, keys: Callable[[int, Tensor], None], compute: torch.dtype
+    ) -> JobMemory:
+        """A job's rows: keys drawn by `keys(layer, [E, c, d])`, values zero.
+
+        Raises:
+            OSError: the folder's disk has no room for them.
+        """
+        if self.staging is None:
+            return HostJobMemory(make_rows(shape, keys, torch.float32, False, self.folder))
+        rows = make_rows(shape, keys, compute, self.staging.pinned, self.folder)
+        return self.staging.job(rows)
+
+
+#: Rows lie where the processor that computes reads them.
+IN_MEMORY = RowsHome()
