@@ -3,7 +3,8 @@
     python benchmarks/capacity.py [--json FILE]
 
 For the shapes of Llama 3.1, 8B and 70B, in every form a worker can hold them in on a GPU, and every
-method's default adapter. A prediction from shapes: nothing is loaded.
+method's default adapter. A host with enough memory is taken for granted; how much the MEFT jobs
+need of it, with headroom, stands beside their number. A prediction from shapes: nothing is loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 from pathlib import Path
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+from pando_shared.admission import fits
 from pando_shared.base_format import Dtype, base_bytes, base_format
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.fleet import default_token_budget, predict_on, token_budget_on
@@ -74,11 +76,18 @@ def worker_of(card_gb: int, dtype: Dtype) -> Worker:
 
 def jobs_that_fit(worker: Worker, base: BaseModel, adapter: AdapterConfig, headroom: float) -> int:
     jobs = 0
-    while predict_on(worker, base, [adapter] * (jobs + 1)) * (1 + headroom) <= (
-        worker.budget_bytes
-    ):
+    while fits(worker, predict_on(worker, base, [adapter] * (jobs + 1)), headroom):
         jobs += 1
     return jobs
+
+
+def host_bytes(
+    worker: Worker, base: BaseModel, adapter: AdapterConfig, jobs: int, headroom: float
+) -> int:
+    """What so many jobs need of the worker's host."""
+    if jobs == 0:
+        return 0
+    return round(predict_on(worker, base, [adapter] * jobs).host_bytes * (1 + headroom))
 
 
 def main() -> None:
@@ -91,13 +100,17 @@ def main() -> None:
     rows = []
     print(
         f"{'base':>4} {'held in':>8} {'base GB':>8} {'card':>7} {'tokens a microbatch':>20} "
-        f"{'LoRA':>6} {'PaCA':>6} {'MEFT':>6}"
+        f"{'LoRA':>6} {'PaCA':>6} {'MEFT':>6} {'its host GB':>12}"
     )
     for base, dtype, card in itertools.product(BASES, DTYPES, CARDS_GB):
         worker = worker_of(card, dtype)
-        fits = {config.type: jobs_that_fit(worker, base, config, headroom) for config in METHODS}
-        if not any(fits.values()):
+        jobs = {config.type: jobs_that_fit(worker, base, config, headroom) for config in METHODS}
+        if not any(jobs.values()):
             continue
+        host = {
+            config.type: host_bytes(worker, base, config, jobs[config.type], headroom)
+            for config in METHODS
+        }
         held, tokens = base_bytes(base, worker.base_format), token_budget_on(worker, base)
         rows.append(
             {
@@ -106,12 +119,13 @@ def main() -> None:
                 "base_bytes": held,
                 "card_gb": card,
                 "token_budget": tokens,
-                "jobs": fits,
+                "jobs": jobs,
+                "host_bytes": host,
             }
         )
         print(
             f"{base.name:>4} {dtype:>8} {held / 1e9:8.1f} {worker.id:>7} {tokens:20,} "
-            f"{fits['lora']:6} {fits['paca']:6} {fits['meft']:6}"
+            f"{jobs['lora']:6} {jobs['paca']:6} {jobs['meft']:6} {host['meft'] / 1e9:12.1f}"
         )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

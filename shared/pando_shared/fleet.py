@@ -10,7 +10,9 @@ from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.base_format import base_format, unpacked_bytes
 from pando_shared.catalogue import BaseModel
 from pando_shared.memory import (
+    Needs,
     activation_bytes_per_token,
+    predict_host_bytes,
     predict_peak_bytes,
     resident_bytes,
 )
@@ -46,6 +48,7 @@ def assumed_worker(settings: Settings) -> Worker:
         heartbeat_at=0.0,
         token_budget=settings.token_budget or default_token_budget(device),
         base_format=base_format(settings.dtype, device),
+        rows_on_disk=settings.rows_dir is not None,
     )
 
 
@@ -55,9 +58,14 @@ def default_token_budget(device: str) -> int:
 
 
 def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker:
-    """The worker with the most memory that can load `model`; an assumed one where there is none."""
+    """The worker with the most memory that can load `model`, and of equal ones that with the most
+    of its host's; an assumed one where there is none."""
     able = offering(workers, model)
-    return max(able, key=lambda worker: worker.budget_bytes, default=assumed_worker(settings))
+    return max(
+        able,
+        key=lambda worker: (worker.budget_bytes, worker.host_budget_bytes or 0),
+        default=assumed_worker(settings),
+    )
 
 
 #: Of the memory that a base leaves free, the share that activations may take.
@@ -77,7 +85,7 @@ class MicrobatchPlan:
 
     tokens: int
     recompute: Recompute
-    predicted_bytes: int
+    needs: Needs
 
 
 def token_budget_on(worker: Worker, base: BaseModel) -> int:
@@ -115,18 +123,27 @@ def microbatch_on(
     tokens = max(budget, longest)
     for recompute in Recompute:
         peak = predict_peak_bytes(
-            base, adapters, tokens, worker.base_format, _resident(worker, base), recompute
+            base,
+            adapters,
+            tokens,
+            worker.base_format,
+            worker.device,
+            _resident(worker, base),
+            recompute,
         )
         if recompute is most or peak <= _COMFORTABLE * worker.budget_bytes:
             break
-    return MicrobatchPlan(budget, recompute, peak)
+    host = predict_host_bytes(
+        base, adapters, worker.base_format, worker.device, worker.rows_on_disk
+    )
+    return MicrobatchPlan(budget, recompute, Needs(peak, host))
 
 
 def predict_on(
     worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
-) -> int:
+) -> Needs:
     """Peak bytes of `worker` training these adapters on `base` together."""
-    return microbatch_on(worker, base, adapters, longest).predicted_bytes
+    return microbatch_on(worker, base, adapters, longest).needs
 
 
 def _resident(worker: Worker, base: BaseModel) -> int:

@@ -145,8 +145,10 @@ class Job:
     #: Resolved once the data is known; `None` before.
     training: TrainingConfig | None = None
     progress: Progress = Progress()
-    #: Bytes of a worker that trains this job alone, base model included.
+    #: Bytes of a worker that trains this job alone, base model included: of its device, and of a
+    #: GPU worker's host.
     predicted_peak_bytes: int | None = None
+    predicted_host_bytes: int | None = None
     #: Predicted and measured peak of the fullest round this job was part of.
     round_predicted_bytes: int | None = None
     round_measured_bytes: int | None = None

@@ -2,11 +2,15 @@
 
 M(S) = base + Σ (adapter + gradient + optimizer) + activations(token budget) + logits chunk
      + the largest weight unpacked, where the base is quantised
+
+On a CPU all of it is one memory. A GPU worker has a second, its host's: MEFT's rows train there,
+and the GPU holds a cache of them and buffers that they pass through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from pando_shared.adapters import ALL_LINEAR, AdapterConfig, LoraConfig, MeftConfig, PacaConfig
@@ -16,17 +20,34 @@ from pando_shared.recompute import Recompute
 
 #: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
 RUNTIME_BYTES = 512 << 20
-#: What the first steps load and allocate for good, each lane's arena and caches among it; on a GPU
-#: the same lies in the host's memory.
+#: What the first steps load and allocate for good, each lane's arena and caches among it.
 _LATE_BYTES = 32 << 20
 #: Value, gradient and two AdamW moments, each fp32.
 _TRAINED_BYTES = 4 * 4
+#: The copy that a checkpoint is written from: value and moments. One is held at a time.
+_SNAPSHOT_BYTES = 3 * 4
+#: What a GPU keeps of a MEFT job's rows, at most, in the type it computes in: just all of 1,024
+#: keys a layer beside an 8B base in 16 bits.
+MEFT_CACHE_BYTES = 512 << 20
+#: Buffers that the rows of all MEFT jobs pass through on a GPU: one is filled while the other is in
+#: use. Each takes so many numbers of keys, rounded up to whole experts, and as many of values: a
+#: layer of 8,192 keys beside an 8B base.
+MEFT_BUFFERS = 2
+MEFT_BUFFER_NUMBERS = 32 << 20
+#: What a key and its value have beside their numbers: int32 steps, two flags.
+_ROW_RECORD_BYTES = 4 + 2
 #: Logits that exist at a time, by the bytes of a number: few on a CPU, where a chunk should stay in
 #: the cache; on a GPU, which 16 bits stand for, enough rows to fill it.
 _LOGITS_AT_ONCE = {4: 4 << 20, 2: 64 << 20}
 _FEWEST_ROWS = 16
-#: A chunk's copies that exist at once: a GPU works in place.
-_LOGITS_COPIES = {4: 3, 2: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Peak bytes of a worker: of its device and, where that is a GPU, of its host (else 0)."""
+
+    device_bytes: int
+    host_bytes: int = 0
 
 
 def logits_rows(vocab_size: int, compute_bytes: int) -> int:
@@ -49,8 +70,13 @@ def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:
                 for linear in _targets(base, adapter.target_modules)
             )
         case MeftConfig():
-            per_layer = (2 * adapter.num_keys + adapter.experts) * base.hidden_size
-            return base.layers * per_layer
+            router = base.layers * adapter.experts * base.hidden_size
+            return _row_numbers(base, adapter) + router
+
+
+def _row_numbers(base: BaseShape, adapter: MeftConfig) -> int:
+    """How many of MEFT's trained numbers are keys and values; the others are the router's."""
+    return base.layers * 2 * adapter.num_keys * base.hidden_size
 
 
 def _targets(base: BaseShape, names: tuple[str, ...]) -> list[LinearShape]:
@@ -60,13 +86,53 @@ def _targets(base: BaseShape, names: tuple[str, ...]) -> list[LinearShape]:
     return [linear for linear in base.linears if any(fnmatch(linear.name, n) for n in leaves)]
 
 
-def adapter_bytes(base: BaseShape, adapter: AdapterConfig, held: BaseFormat) -> int:
-    """Bytes an adapter holds while it trains: fp32 values, gradients and both moments; and where
-    the base computes in 16 bit, a copy of the values in that type (MEFT computes in fp32)."""
-    each = _TRAINED_BYTES
-    if held.compute_bytes == 2 and not isinstance(adapter, MeftConfig):
-        each += 2
-    return trained_parameters(base, adapter) * each
+def adapter_bytes(base: BaseShape, adapter: AdapterConfig, held: BaseFormat, device: str) -> int:
+    """Bytes of the device that an adapter holds while it trains.
+
+    These are fp32 values, gradients and both moments; and where the base computes in 16 bits, a
+    copy of the values in that type. Of MEFT's rows, which train in the host's memory, a GPU holds
+    a cache.
+    """
+    each = _TRAINED_BYTES + (2 if held.compute_bytes == 2 else 0)
+    if not isinstance(adapter, MeftConfig):
+        return trained_parameters(base, adapter) * each
+    numbers = _row_numbers(base, adapter)
+    router = (trained_parameters(base, adapter) - numbers) * each
+    if device == "cpu":
+        return router + numbers * _TRAINED_BYTES
+    return router + min(numbers * held.compute_bytes, MEFT_CACHE_BYTES)
+
+
+def host_row_bytes(
+    base: BaseShape, adapter: MeftConfig, held: BaseFormat, rows_on_disk: bool = False
+) -> int:
+    """Bytes of a GPU worker's host that a MEFT adapter's rows take while they train: fp32 values,
+    gradients and moments, unless these are mapped from a disk, and a copy that the GPU reads."""
+    copied = 2 if held.compute_bytes == 2 else 0
+    each = copied + (0 if rows_on_disk else _TRAINED_BYTES)
+    records = base.layers * adapter.num_keys * _ROW_RECORD_BYTES
+    return _row_numbers(base, adapter) * each + records
+
+
+def meft_buffer_numbers(hidden_size: int, adapter: MeftConfig) -> int:
+    """Numbers of keys, and as many of values, that one buffer on a GPU takes of an adapter."""
+    expert = adapter.num_keys // adapter.experts * hidden_size
+    whole = -(-MEFT_BUFFER_NUMBERS // expert) * expert
+    return min(whole, adapter.num_keys * hidden_size)
+
+
+def _buffer_bytes(base: BaseShape, adapters: Sequence[AdapterConfig], held: BaseFormat) -> int:
+    """Bytes of all buffers on a GPU: keys and values of jobs that the cache does not hold whole, in
+    the type it computes in, and gradients of any job's in fp32."""
+    values, gradients = 0, 0
+    for adapter in adapters:
+        if not isinstance(adapter, MeftConfig):
+            continue
+        numbers = meft_buffer_numbers(base.hidden_size, adapter)
+        gradients = max(gradients, numbers)
+        if _row_numbers(base, adapter) * held.compute_bytes > MEFT_CACHE_BYTES:
+            values = max(values, numbers)
+    return MEFT_BUFFERS * 2 * (values * held.compute_bytes + gradients * 4)
 
 
 def activation_bytes_per_token(
@@ -118,15 +184,16 @@ def predict_peak_bytes(
     adapters: Sequence[AdapterConfig],
     token_budget: int,
     held: BaseFormat,
+    device: str,
     resident: int,
     recompute: Recompute = Recompute.NOTHING,
 ) -> int:
-    """Peak bytes of a worker that trains these adapters together.
+    """Peak bytes of the device of a worker that trains these adapters together.
 
     `resident` is what it holds with the base loaded, predicted or measured. The activations are
     those of a full microbatch, all of it from the hungriest adapter.
     """
-    trained = sum(adapter_bytes(base, adapter, held) for adapter in adapters)
+    trained = sum(adapter_bytes(base, adapter, held, device) for adapter in adapters)
     element_bytes = held.compute_bytes
     per_token = max(
         (activation_bytes_per_token(base, a, element_bytes, recompute) for a in adapters), default=0
@@ -134,12 +201,40 @@ def predict_peak_bytes(
     # The backward pass of a layer holds a few of its widest tensors on top.
     widest = max(base.intermediate_size, base.hidden_size)
     backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
-    rows = min(token_budget, logits_rows(base.vocab_size, element_bytes))
-    logits = element_bytes * _LOGITS_COPIES[element_bytes] * rows * base.vocab_size
-    # On a CPU the checkpoint being written is a copy beside what trains: value and moments.
-    beside = _LATE_BYTES + max((trained_parameters(base, a) * 12 for a in adapters), default=0)
-    if element_bytes == 2:
-        beside = 0  # a GPU's lies in the host's memory
-        backward += _reduction_bytes(base, adapters, token_budget)
+    logits = min(token_budget, logits_rows(base.vocab_size, element_bytes)) * base.vocab_size
+    if device == "cpu":
+        logits *= 3 * 4  # copies in fp32
+        beside = _LATE_BYTES + _snapshot_bytes(base, adapters)
+    else:
+        logits *= 2 * element_bytes  # a GPU works in place
+        beside = _reduction_bytes(base, adapters, token_budget)
+        beside += _buffer_bytes(base, adapters, held)
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
     return resident + trained + step + beside
+
+
+def predict_host_bytes(
+    base: BaseShape,
+    adapters: Sequence[AdapterConfig],
+    held: BaseFormat,
+    device: str,
+    rows_on_disk: bool = False,
+) -> int:
+    """Peak bytes of the host of a GPU worker that trains these adapters together: the process, all
+    MEFT rows and the largest job's checkpoint. 0 on a CPU, whose peak has all that in it.
+
+    `rows_on_disk`: what trains of MEFT's rows is mapped from a disk.
+    """
+    if device == "cpu":
+        return 0
+    rows = sum(
+        host_row_bytes(base, adapter, held, rows_on_disk)
+        for adapter in adapters
+        if isinstance(adapter, MeftConfig)
+    )
+    return RUNTIME_BYTES + _LATE_BYTES + rows + _snapshot_bytes(base, adapters)
+
+
+def _snapshot_bytes(base: BaseShape, adapters: Sequence[AdapterConfig]) -> int:
+    """The copy that the largest job's checkpoint is written from."""
+    return _SNAPSHOT_BYTES * max((trained_parameters(base, a) for a in adapters), default=0)

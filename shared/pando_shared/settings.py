@@ -51,7 +51,17 @@ class Settings(BaseSettings):
         default=None, description="tokens a microbatch, at most"
     )
     memory_bytes: NonNegativeInt | None = Field(
-        default=None, description="budget; default: 90 % of it all"
+        default=None, description="budget of the device's memory; default: 90 % of it all"
+    )
+    host_memory_bytes: NonNegativeInt | None = Field(
+        default=None,
+        description="what a worker on a GPU may use of its host's memory; default: 80 % of it all, "
+        "shared equally by the GPUs that it sees",
+    )
+    rows_dir: Path | None = Field(
+        default=None,
+        description="folder on a disk that MEFT's keys and values are mapped from while they "
+        "train; default: they are in the host's memory",
     )
     cache_dir: Path = Path(".pando/cache")
     metrics_port: int | None = Field(

@@ -12,8 +12,10 @@ class Worker:
     """A worker process as it last described itself.
 
     `incarnation` is new with every process; leases of an earlier one are void. `budget_bytes` is
-    what the worker may use in all; `resident_bytes` what it holds with its base and no adapter (0
-    until a base is loaded). A worker is alive while `heartbeat_at` is recent.
+    what the worker may use of its device in all; `resident_bytes` what it holds with its base and
+    no adapter (0 until a base is loaded). `host_budget_bytes` is what a GPU worker may use of its
+    host's memory; None: there is no limit, or, on a CPU, no second memory. A worker is alive while
+    `heartbeat_at` is recent.
     """
 
     id: str
@@ -30,6 +32,9 @@ class Worker:
     tokens_per_second: float = 0.0
     round_gap_seconds: float = 0.0
     models: tuple[str, ...] = ()
+    host_budget_bytes: int | None = None
+    #: Whether what trains of MEFT's rows is mapped from a disk.
+    rows_on_disk: bool = False
 
 
 @dataclass(frozen=True, slots=True)

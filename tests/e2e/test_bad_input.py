@@ -62,7 +62,7 @@ REFUSED = {
     "can never fit": BadJob(
         {"adapter": {"type": "meft", "num_keys": 1 << 20}},
         ("--adapter", "meft", "--num-keys", str(1 << 20)),
-        ("GiB) with headroom", "the largest worker", "4294967296 bytes (4.00 GiB)"),
+        ("GiB) of memory with headroom", "the largest worker", "4294967296 bytes (4.00 GiB)"),
         "adapter",
     ),
     "missing file": BadJob(

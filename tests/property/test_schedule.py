@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scheduling import RULES, SchedulerBench, predict
+from scheduling import RULES, SchedulerBench, memory_of, predict
 
 from pando_scheduler.cluster import ClusterState
 from pando_scheduler.decisions import Block, PlaceRound
 from pando_scheduler.schedule import schedule
-from pando_shared.adapters import LoraConfig
+from pando_shared.adapters import LoraConfig, MeftConfig
 from pando_shared.clock import FakeClock
 from pando_shared.jobs import Job, JobSpec, JobState, Lease, Priority
 from pando_shared.storage import Storage
@@ -31,8 +31,11 @@ def workers(draw: st.DrawFn) -> tuple[Worker, ...]:
         Worker(
             id=worker_id,
             incarnation=draw(st.sampled_from(["first", "second"])),
-            device="cpu",
+            device=(device := draw(st.sampled_from(["cpu", "cuda:0"]))),
             budget_bytes=draw(st.integers(100, 1500)),
+            host_budget_bytes=(
+                None if device == "cpu" else draw(st.none() | st.integers(10, 1500))
+            ),
             heartbeat_at=NOW - draw(st.sampled_from([0.0, 5.0, 100.0])),
             token_budget=512,
             base_model=draw(st.sampled_from([None, "tiny", "other"])),
@@ -58,7 +61,10 @@ def jobs(draw: st.DrawFn, number: int) -> Job:
         "acme",
         draw(st.sampled_from(BASES)),
         "file-1",
-        LoraConfig(rank=draw(st.integers(1, 400))),
+        draw(
+            st.integers(1, 400).map(lambda rank: LoraConfig(rank=rank))
+            | st.integers(1, 400).map(memory_of)
+        ),
         priority=draw(st.sampled_from(list(Priority))),
     )
     return Job(
@@ -114,7 +120,7 @@ def placements(state: ClusterState) -> list[PlaceRound]:
 
 
 @given(clusters())
-def test_no_plan_that_takes_a_job_in_exceeds_memory(state: ClusterState) -> None:
+def test_no_plan_that_takes_a_job_in_exceeds_either_memory(state: ClusterState) -> None:
     found = {job.id: job for job in state.jobs}
     fleet = {worker.id: worker for worker in state.workers}
     for plan in placements(state):
@@ -129,10 +135,14 @@ def test_no_plan_that_takes_a_job_in_exceeds_memory(state: ClusterState) -> None
             and (job.lease.worker_id, job.lease.incarnation) == (plan.worker_id, plan.incarnation)
             and job.lease.expires_at > NOW
         }
-        ranks = sum(found[job_id].spec.adapter.rank for job_id in ids)  # type: ignore[union-attr]
-        budget = fleet[plan.worker_id].budget_bytes
-        assert (100 + ranks) * (1 + RULES.memory_headroom) <= budget
+        adapters = [found[job_id].spec.adapter for job_id in ids]
+        ranks = sum(adapter.rank for adapter in adapters if isinstance(adapter, LoraConfig))
+        worker = fleet[plan.worker_id]
+        assert (100 + ranks) * (1 + RULES.memory_headroom) <= worker.budget_bytes
         assert plan.predicted_bytes == 100 + ranks
+        if worker.host_budget_bytes is not None:
+            keys = sum(a.num_keys for a in adapters if isinstance(a, MeftConfig))
+            assert (10 + keys) * (1 + RULES.memory_headroom) <= worker.host_budget_bytes
 
 
 @given(clusters())

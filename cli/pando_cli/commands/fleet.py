@@ -15,7 +15,7 @@ def workers(connection: Connection) -> None:
     """
     session = connection.open()
     found = session.api.workers()
-    numbers = ("jobs", "peak", "budget", "tokens/s")
+    numbers = ("jobs", "peak", "budget", "host budget", "tokens/s")
     table = list_table("worker", "device", "base", "alive", numbers=numbers)
     for worker in found["data"]:
         table.add_row(
@@ -26,6 +26,7 @@ def workers(connection: Connection) -> None:
             str(worker["jobs"]),
             human_bytes(worker["peak_bytes"]),
             human_bytes(worker["budget_bytes"]),
+            human_bytes(worker.get("host_budget_bytes")),
             f"{worker['tokens_per_second']:.0f}",
         )
     session.output.result(found, table)

@@ -95,6 +95,7 @@ def job_card(job: JsonObject) -> Table:
     losses = (at.get("first_loss"), at.get("train_loss"))
     error = job.get("error") or {}
     rate = at.get("tokens_per_second")
+    host = job.get("predicted_host_bytes")
     rows = [
         ("job", job["id"]),
         ("status", state(job["status"])),
@@ -110,6 +111,7 @@ def job_card(job: JsonObject) -> Table:
         ("tokens/s", f"{rate:.0f}" if rate else None),
         ("trained tokens", job.get("trained_tokens")),
         ("predicted peak", human_bytes(job.get("predicted_peak_bytes"))),
+        ("predicted host memory", human_bytes(host) if host else None),
         ("adapter", job.get("fine_tuned_model")),
         ("created", clock_time(job["created_at"])),
         ("finished", clock_time(job["finished_at"]) if job.get("finished_at") else None),

@@ -11,7 +11,13 @@ from pando_cli.connection import Connection
 from pando_cli.data_file import file_id
 from pando_cli.errors import CliError
 from pando_cli.job_options import JobOptions
-from pando_cli.rendering import clock_time, fields_table, human_bytes, human_seconds
+from pando_cli.rendering import (
+    JsonObject,
+    clock_time,
+    fields_table,
+    human_bytes,
+    human_seconds,
+)
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="Training data: a .jsonl file, or a file id.")
@@ -54,7 +60,8 @@ def submit(
 def estimate(file: FileArgument, job: JobOptions, connection: Connection) -> None:
     """Say what a job would cost, and create nothing but the file.
 
-    Prints tokens, steps, predicted peak memory, duration and the earliest start.
+    Prints tokens, steps, predicted peak memory (of a GPU, and of its host), duration and the
+    earliest start.
 
     Example:
 
@@ -74,11 +81,23 @@ def estimate(file: FileArgument, job: JobOptions, connection: Connection) -> Non
                 ("steps", found["steps"]),
                 ("predicted peak", human_bytes(found["predicted_peak_bytes"])),
                 ("largest worker", human_bytes(found["largest_worker_bytes"])),
+                *_host_rows(found),
                 ("duration", human_seconds(found["duration_seconds"])),
                 ("earliest start", clock_time(found["earliest_start"])),
             ]
         ),
     )
+
+
+def _host_rows(found: JsonObject) -> list[tuple[str, str]]:
+    """What a GPU worker needs of its host; on a CPU there is nothing to tell."""
+    needed = found.get("predicted_host_bytes")
+    if not needed:
+        return []
+    return [
+        ("predicted host memory", human_bytes(needed)),
+        ("largest worker's host", human_bytes(found.get("largest_worker_host_bytes"))),
+    ]
 
 
 def job_failed(job: dict[str, object]) -> CliError:

@@ -26,6 +26,7 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     workers = offering(live_workers(services.store, services.settings, now), spec.model)
     roomiest = largest(workers, spec.model, services.settings)
     speed = max((worker.tokens_per_second for worker in workers), default=0.0)
+    needs = predict_on(roomiest, base, [spec.adapter])
     return Estimate(
         model=spec.model,
         method=spec.adapter.type,
@@ -36,8 +37,10 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
         tokens=tokens,
         token_count=count.basis,
         steps=plan.total_steps,
-        predicted_peak_bytes=predict_on(roomiest, base, [spec.adapter]),
+        predicted_peak_bytes=needs.device_bytes,
+        predicted_host_bytes=needs.host_bytes,
         largest_worker_bytes=roomiest.budget_bytes if workers else None,
+        largest_worker_host_bytes=roomiest.host_budget_bytes if workers else None,
         duration_seconds=tokens / speed if speed > 0 else None,
         earliest_start=_earliest_start(services, spec, workers, now),
     )

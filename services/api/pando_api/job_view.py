@@ -55,6 +55,7 @@ def view(job: Job, positions: Mapping[str, int]) -> JobObject:
         queue_position=positions.get(job.id),
         blocked_reason=job.blocked_reason,
         predicted_peak_bytes=job.predicted_peak_bytes,
+        predicted_host_bytes=job.predicted_host_bytes,
         round_predicted_bytes=job.round_predicted_bytes,
         round_measured_bytes=job.round_measured_bytes,
         worker=job.lease.worker_id if job.lease else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pando_shared.adapters import AdapterConfig
+from pando_shared.admission import closest
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import JobTooLarge
 from pando_shared.fleet import offering, predict_on
@@ -18,19 +19,24 @@ def require_fit(
     """Refuse what the scheduler would never place: its prediction, with headroom, fits nowhere.
 
     Raises:
-        JobTooLarge: workers are known, and none could hold the job; has both figures.
+        JobTooLarge: workers are known, and none could hold the job; has, of each memory that is too
+            small, what the job needs and what the largest worker has.
     """
-    able = offering(workers, base.name)
-    room = 1 + settings.memory_headroom
-    needs = {worker: round(predict_on(worker, base, [adapter]) * room) for worker in able}
-    if not needs or any(need <= worker.budget_bytes for worker, need in needs.items()):
+    needs = [
+        (worker, predict_on(worker, base, [adapter])) for worker in offering(workers, base.name)
+    ]
+    if not needs:
         return
-    largest = max(able, key=lambda worker: worker.budget_bytes)
+    largest, lacks = closest(needs, settings.memory_headroom)
+    if not lacks:
+        return
+    figures = " and ".join(
+        f"{_size(lack.needed_bytes)} of {lack.memory} with headroom, where the largest worker, "
+        f"{largest.id}, has {_size(lack.budget_bytes)}"
+        for lack in lacks
+    )
     raise JobTooLarge(
-        f"the job needs {_size(needs[largest])} with headroom, and the largest worker, "
-        f"{largest.id}, has {_size(largest.budget_bytes)}: "
-        "choose a smaller adapter or add a larger worker",
-        param="adapter",
+        f"the job needs {figures}: choose a smaller adapter or add a larger worker", param="adapter"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pando_shared.adapters import AdapterConfig
 from pando_shared.jobs import Job, Lease
+from pando_shared.memory import Needs
 from pando_shared.workers import Round, Worker
 
 
@@ -65,6 +66,6 @@ class Predictor(Protocol):
 
     def __call__(
         self, base_model: str, adapters: Sequence[AdapterConfig], worker: Worker
-    ) -> int | None:
-        """Bytes of the worker training these adapters on this base; None: no such base."""
+    ) -> Needs | None:
+        """What the worker needs to train these adapters on this base; None: no such base."""
         ...

@@ -19,6 +19,7 @@ from pando_shared.catalogue import load_catalogue
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.errors import Unavailable
 from pando_shared.fleet import predict_on
+from pando_shared.memory import Needs
 from pando_shared.recovery import jobs_missing, recover
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -56,7 +57,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     )
     catalogue = load_catalogue(settings.models)
 
-    def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> int | None:
+    def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> Needs | None:
         base = catalogue.get(base_model)
         return None if base is None else predict_on(worker, base, adapters)
 

@@ -1,7 +1,7 @@
 """The policy: who comes first, who is admitted where, and who waits for what.
 
-Priority, then age; admitted by predicted bytes. A job that has waited for longer than
-`Rules.patience_seconds` reserves a worker: nobody behind it may join there.
+Priority, then age; admitted by predicted bytes, of a GPU and of its host. A job that has waited for
+longer than `Rules.patience_seconds` reserves a worker: nobody behind it may join there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pando_scheduler.cluster import Rules
 from pando_scheduler.seats import Seats
+from pando_shared.admission import Shortage, closest
 from pando_shared.jobs import Job
 
 #: Up to about this many jobs a worker gains from training them together; beyond, an idle worker
@@ -30,8 +31,8 @@ def admit(job: Job, fleet: Sequence[Seats], reserved: Collection[str]) -> Seats 
         if seats.worker.id not in reserved
         and seats.offers(job.spec.model)
         and seats.base_model in (None, job.spec.model)
-        and (predicted := seats.bytes_with(job)) is not None
-        and seats.fits(predicted)
+        and (needs := seats.needs_with(job)) is not None
+        and seats.fits(needs)
     ]
     return min(open_to_it, key=lambda seats: _preference(job, seats), default=None)
 
@@ -63,36 +64,52 @@ def reserve(
         for seats in fleet
         if seats.worker.id not in reserved
         and seats.offers(job.spec.model)
-        and (alone := seats.bytes_alone(job)) is not None
+        and (alone := seats.needs_alone(job)) is not None
         and seats.fits(alone)
     ]
     return min(could, key=lambda seats: (len(seats.occupants), seats.worker.id), default=None)
 
 
-def explain(job: Job, fleet: Sequence[Seats], reserved: Collection[str]) -> str:
-    """Why a job is not placed, in the words its user reads."""
+def explain(job: Job, fleet: Sequence[Seats], reserved: Collection[str], rules: Rules) -> str:
+    """Why a job is not placed, in the words its user reads. `fleet` is as the plan leaves it."""
     base = job.spec.model
     if not fleet:
         return "no worker is alive"
     offering = [seats for seats in fleet if seats.offers(base)]
     if not offering:
         return f"no live worker offers base model {base!r}"
-    alone = [(seats, seats.bytes_alone(job)) for seats in offering]
-    known = [(seats, predicted) for seats, predicted in alone if predicted is not None]
-    if not known:
+    alone = [
+        (seats.worker, needs) for seats in offering if (needs := seats.needs_alone(job)) is not None
+    ]
+    if not alone:
         return f"base model {base!r} is not configured at the scheduler"
-    if not any(seats.fits(predicted) for seats, predicted in known):
-        seats, predicted = max(known, key=lambda pair: pair[0].worker.budget_bytes)
-        return (
-            f"needs {gib(predicted * (1 + seats.rules.memory_headroom))} with headroom; "
-            f"the largest worker has {gib(seats.worker.budget_bytes)}"
-        )
+    _, lacks = closest(alone, rules.memory_headroom)
+    if lacks:
+        return f"needs {_listed(lacks, 'the largest worker')}"
     same_base = [seats for seats in offering if seats.base_model in (None, base)]
     if not same_base:
         return "waits for a worker that now trains another base model"
-    if all(seats.worker.id in reserved for seats in same_base):
+    open_to_it = [seats for seats in same_base if seats.worker.id not in reserved]
+    if not open_to_it:
         return "waits behind a job that has waited for longer"
-    return "waits for memory beside the jobs in training"
+    beside = [
+        (seats.worker, needs)
+        for seats in open_to_it
+        if (needs := seats.needs_with(job)) is not None
+    ]
+    worker, lacks = closest(beside, rules.memory_headroom)
+    reason = "waits for memory beside the jobs in training"
+    return (
+        f"{reason}: with it they need {_listed(lacks, f'worker {worker.id}')}" if lacks else reason
+    )
+
+
+def _listed(lacks: Sequence[Shortage], whose: str) -> str:
+    return " and ".join(
+        f"{gib(lack.needed_bytes)} of {lack.memory} with headroom, where {whose} has "
+        f"{gib(lack.budget_bytes)}"
+        for lack in lacks
+    )
 
 
 def gib(count: float) -> str:

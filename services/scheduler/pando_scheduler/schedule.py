@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pando_scheduler import policy
 from pando_scheduler.cluster import ClusterState, Predictor, Rules
@@ -46,20 +46,27 @@ def schedule(state: ClusterState, now: float, rules: Rules, predict: Predictor) 
 def _fill(fleet: Sequence[Seats], queued: list[Job], now: float, rules: Rules) -> list[Block]:
     """Seat the queue; returns the explanations of those left over whose reason is a new one."""
     reserved: set[str] = set()
-    blocked = []
+    left_over: list[tuple[Job, frozenset[str]]] = []
     for job in policy.order(queued):
         if job.lease is not None:
-            reason = f"waits for worker {job.lease.worker_id} to save its checkpoint"
+            left_over.append((job, frozenset()))
         elif (seats := policy.admit(job, fleet, reserved)) is not None:
             seats.joining.append(job)
-            continue
         else:
-            reason = policy.explain(job, fleet, reserved)
+            left_over.append((job, frozenset(reserved)))
             if (kept := policy.reserve(job, fleet, reserved, now, rules)) is not None:
                 reserved.add(kept.worker.id)
-        if reason != job.blocked_reason:
-            blocked.append(Block(job.id, job.epoch, reason))
-    return blocked
+    # Only now do the seats hold what the next look will find there.
+    reasons = ((job, _reason(job, fleet, kept, rules)) for job, kept in left_over)
+    return [
+        Block(job.id, job.epoch, reason) for job, reason in reasons if reason != job.blocked_reason
+    ]
+
+
+def _reason(job: Job, fleet: Sequence[Seats], reserved: Collection[str], rules: Rules) -> str:
+    if job.lease is not None:
+        return f"waits for worker {job.lease.worker_id} to save its checkpoint"
+    return policy.explain(job, fleet, reserved, rules)
 
 
 def _renewals(seats: Seats, now: float, rules: Rules) -> list[RenewLease]:
@@ -87,20 +94,24 @@ def _next_round(seats: Seats) -> list[PlaceRound]:
         return []
     if not (staying or joining) and (seats.rounds or not seats.occupants):
         return []
-    predicted, base_model = seats.bytes_with(), seats.base_model
-    if base_model is None or predicted is None:
+    needs, base_model = seats.needs_with(), seats.base_model
+    if base_model is None or needs is None:
         return []
-    reason = f"{len(staying)} stay, {len(joining)} join; {policy.gib(predicted)} predicted"
+    worker = seats.worker
+    room = f"{policy.gib(needs.device_bytes)} predicted of {policy.gib(worker.budget_bytes)}"
+    if worker.host_budget_bytes is not None:
+        host = policy.gib(worker.host_budget_bytes)
+        room += f", of the host {policy.gib(needs.host_bytes)} of {host}"
     return [
         PlaceRound(
-            worker_id=seats.worker.id,
-            incarnation=seats.worker.incarnation,
+            worker_id=worker.id,
+            incarnation=worker.incarnation,
             base_model=base_model,
             staying=staying,
             joining=joining,
-            predicted_bytes=predicted,
+            predicted_bytes=needs.device_bytes,
             replaces=None if planned is None else planned.id,
-            reason=f"{reason} of {policy.gib(seats.worker.budget_bytes)}",
+            reason=f"{len(staying)} stay, {len(joining)} join; {room}",
         )
     ]
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pando_scheduler.cluster import Predictor, Rules
+from pando_shared.admission import fits
 from pando_shared.jobs import Job, JobState
+from pando_shared.memory import Needs
 from pando_shared.workers import Round, Worker
 
 
@@ -44,22 +46,23 @@ class Seats:
         """A worker that lists no models is taken to have access to all."""
         return not self.worker.models or base_model in self.worker.models
 
-    def bytes_with(self, *jobs: Job) -> int | None:
+    def needs_with(self, *jobs: Job) -> Needs | None:
         """Predicted peak with these jobs beside all others; None: the base is unknown."""
         together = (*self.occupants, *self.joining, *jobs)
         return self._predict(together)
 
-    def bytes_alone(self, job: Job) -> int | None:
+    def needs_alone(self, job: Job) -> Needs | None:
         return self._predict((job,))
 
-    def _predict(self, jobs: Sequence[Job]) -> int | None:
+    def _predict(self, jobs: Sequence[Job]) -> Needs | None:
         if not jobs:
-            return 0
+            return Needs(0)
         adapters = [job.spec.adapter for job in jobs]
         return self.predict(jobs[0].spec.model, adapters, self.worker)
 
-    def fits(self, predicted_bytes: int) -> bool:
-        return predicted_bytes * (1 + self.rules.memory_headroom) <= self.worker.budget_bytes
+    def fits(self, needs: Needs) -> bool:
+        """Whether the worker's memories have room for them, with headroom."""
+        return fits(self.worker, needs, self.rules.memory_headroom)
 
 
 def seats_of(

@@ -163,16 +163,22 @@ def open_host(
     if device != "cpu":
         # Triton launches on the current device, wherever the tensors are.
         torch.cuda.set_device(torch.device(device).index or 0)
-    budget = settings.memory_bytes or int(0.9 * memory_bytes(device))
+    host_budget = None
+    if device != "cpu":
+        # Every GPU that this process sees may have a worker of its own.
+        share = 0.8 * memory_bytes("cpu") / max(1, torch.cuda.device_count())
+        host_budget = settings.host_memory_bytes or int(share)
     worker = Worker(
         id=worker_id,
         incarnation=new_id("inc"),
         device=device,
-        budget_bytes=budget,
+        budget_bytes=settings.memory_bytes or int(0.9 * memory_bytes(device)),
         heartbeat_at=clock.now(),
         token_budget=settings.token_budget or default_token_budget(device),
         base_format=base_format(settings.dtype, device),
         models=tuple(models),
+        host_budget_bytes=host_budget,
+        rows_on_disk=settings.rows_dir is not None,
     )
     return Host(
         settings=settings,

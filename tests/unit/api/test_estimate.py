@@ -86,7 +86,7 @@ def test_an_estimate_adds_up_and_creates_nothing(
     adapter = create_job(client, **body, adapter={"rank": 4})
     kept = store.get_job(adapter["id"]).spec.adapter
     assert found["predicted_peak_bytes"] == predict_peak_bytes(
-        base, [kept], 512, BaseFormat(), resident_bytes(base, BaseFormat())
+        base, [kept], 512, BaseFormat(), "cpu", resident_bytes(base, BaseFormat())
     )
     assert storage.names("jobs") == [adapter["id"]]
 

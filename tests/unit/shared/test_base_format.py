@@ -144,7 +144,7 @@ def test_a_peak_has_the_unpacked_weight_in_it():
     base = SMALL.describe()
     adapters = [LoraConfig()]
     dense, packed = (
-        predict_peak_bytes(base, adapters, 512, BaseFormat("bfloat16", storage), 0)
+        predict_peak_bytes(base, adapters, 512, BaseFormat("bfloat16", storage), GPU, 0)
         for storage in ("dense", "nf4")
     )
     assert packed - dense == 2 * 2 * 14336 * 4096
@@ -156,6 +156,6 @@ def test_nf4_fits_where_sixteen_bits_do_not(llama, gigabytes):
     packed, dense = (
         card(gigabytes, BaseFormat("bfloat16", storage)) for storage in ("nf4", "dense")
     )
-    assert predict_on(packed, base, [LoraConfig()]) * headroom <= packed.budget_bytes
-    assert predict_on(dense, base, [LoraConfig()]) > dense.budget_bytes
+    assert predict_on(packed, base, [LoraConfig()]).device_bytes * headroom <= packed.budget_bytes
+    assert predict_on(dense, base, [LoraConfig()]).device_bytes > dense.budget_bytes
     assert token_budget_on(packed, base) > 256

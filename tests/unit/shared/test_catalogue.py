@@ -56,8 +56,8 @@ def test_fused_projections_are_found_under_their_own_names(tmp_path: Path) -> No
 def test_the_byte_model_takes_what_the_catalogue_gives(tmp_path: Path) -> None:
     save(LlamaConfig(**SMALL), tmp_path)
     base = read_base_model("small", tmp_path)
-    one = predict_peak_bytes(base, [LoraConfig()], 512, BaseFormat(), 0)
-    two = predict_peak_bytes(base, [LoraConfig(), LoraConfig()], 512, BaseFormat(), 0)
+    one = predict_peak_bytes(base, [LoraConfig()], 512, BaseFormat(), "cpu", 0)
+    two = predict_peak_bytes(base, [LoraConfig(), LoraConfig()], 512, BaseFormat(), "cpu", 0)
     assert two > one > base.weight_bytes
 
 

@@ -114,8 +114,9 @@ def test_good_data_queues_the_job(
     assert (job.training.batch_size, job.training.n_epochs) == (1, 10)
     assert job.progress.total_steps == 30
     assert job.predicted_peak_bytes == predict_peak_bytes(
-        BASE, [LoraConfig(rank=4)], 256, BaseFormat(), resident_bytes(BASE, BaseFormat())
+        BASE, [LoraConfig(rank=4)], 256, BaseFormat(), "cpu", resident_bytes(BASE, BaseFormat())
     )
+    assert job.predicted_host_bytes == 0
     assert decode(Job, context.storage.read(layout.job_record("ftjob-1"))) == job
     assert messages(context, "warn") == []
     assert "Training file: 3 text examples, 9 tokens (6 to learn)" in messages(context, "info")[0]

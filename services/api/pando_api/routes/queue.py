@@ -34,5 +34,6 @@ def _view(job: Job, position: int, now: float) -> QueuedJob:
         created_at=int(job.created_at),
         waiting_seconds=max(0.0, now - (job.queued_at or job.created_at)),
         predicted_peak_bytes=job.predicted_peak_bytes,
+        predicted_host_bytes=job.predicted_host_bytes,
         blocked_reason=job.blocked_reason,
     )

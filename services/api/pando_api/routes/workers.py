@@ -37,6 +37,8 @@ def _view(services: Services, worker: Worker, jobs: int) -> WorkerObject:
         models=list(worker.models),
         jobs=jobs,
         budget_bytes=worker.budget_bytes,
+        host_budget_bytes=worker.host_budget_bytes,
+        rows_on_disk=worker.rows_on_disk,
         resident_bytes=worker.resident_bytes,
         peak_bytes=worker.peak_bytes,
         token_budget=worker.token_budget,

@@ -10,7 +10,11 @@ from pando_shared.jobs import Priority
 
 
 class WorkerObject(BaseModel):
-    """`jobs` counts what its rounds hold, all tenants' together. Sizes are bytes."""
+    """`jobs` counts what its rounds hold, all tenants' together. Sizes are bytes.
+
+    `host_budget_bytes` is what a worker on a GPU may use of its host's memory; null: there is no
+    limit, or, on a CPU, no second memory. `rows_on_disk`: MEFT's rows are mapped from a disk.
+    """
 
     id: str
     object: Literal["worker"] = "worker"
@@ -20,6 +24,8 @@ class WorkerObject(BaseModel):
     models: list[str]
     jobs: int
     budget_bytes: int
+    host_budget_bytes: int | None
+    rows_on_disk: bool
     resident_bytes: int
     peak_bytes: int
     token_budget: int
@@ -43,6 +49,7 @@ class QueuedJob(BaseModel):
     created_at: int
     waiting_seconds: float
     predicted_peak_bytes: int | None
+    predicted_host_bytes: int | None
     blocked_reason: str | None
 
 

@@ -96,6 +96,7 @@ class JobObject(Listed):
     queue_position: int | None
     blocked_reason: str | None
     predicted_peak_bytes: int | None
+    predicted_host_bytes: int | None
     round_predicted_bytes: int | None
     round_measured_bytes: int | None
     worker: str | None

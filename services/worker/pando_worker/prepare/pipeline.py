@@ -95,7 +95,7 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
     now = context.clock.now()
     workers = live_workers(context.store, context.settings, now)
     worker = largest(workers, spec.model, context.settings)
-    peak = predict_on(worker, base, [spec.adapter], train.summary.longest)
+    needs = predict_on(worker, base, [spec.adapter], train.summary.longest)
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:
@@ -107,7 +107,8 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
             validation_data=valid.summary if valid else None,
             training=plan.config,
             progress=replace(current.progress, total_steps=plan.total_steps),
-            predicted_peak_bytes=peak,
+            predicted_peak_bytes=needs.device_bytes,
+            predicted_host_bytes=needs.host_bytes,
         )
         return Change(ready, events)
 

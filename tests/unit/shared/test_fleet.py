@@ -1,0 +1,114 @@
+"""What a worker would need, by what it says of itself."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from factories import make_worker
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pando_shared.adapters import LoraConfig, MeftConfig
+from pando_shared.admission import Shortage, closest, fits, shortages
+from pando_shared.base_format import BaseFormat
+from pando_shared.catalogue import BaseModel, Linear
+from pando_shared.fleet import assumed_worker, largest, microbatch_on, predict_on
+from pando_shared.memory import Needs, predict_host_bytes, predict_peak_bytes, resident_bytes
+from pando_shared.settings import Settings
+
+BASE = BaseModel(
+    name="tiny",
+    path="",
+    hidden_size=8,
+    intermediate_size=24,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    head_dim=2,
+    vocab_size=100,
+    max_positions=64,
+    weight_bytes=0,
+    parameters=2 * (8 * 8 + 8 * 24) + 100 * 8,
+    linears=(Linear("q_proj", 8, 8, 2), Linear("up_proj", 8, 24, 2)),
+    tied=True,
+)
+ADAPTERS = [LoraConfig(rank=2), MeftConfig(num_keys=64, top_k=4)]
+
+
+@pytest.mark.parametrize("held", [BaseFormat("float32"), BaseFormat("bfloat16")])
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_a_worker_needs_what_its_device_its_format_and_its_disk_make_of_it(device, held):
+    worker = make_worker(device=device, base_format=held, budget_bytes=1 << 40)
+    resident = resident_bytes(BASE, held)
+    device_bytes = predict_peak_bytes(BASE, ADAPTERS, 512, held, device, resident)
+    for on_disk in (False, True):
+        needs = predict_on(replace(worker, rows_on_disk=on_disk), BASE, ADAPTERS)
+        host_bytes = predict_host_bytes(BASE, ADAPTERS, held, device, on_disk)
+        assert needs == Needs(device_bytes, host_bytes)
+        assert (needs.host_bytes == 0) == (device == "cpu")
+    assert microbatch_on(worker, BASE, ADAPTERS).needs.device_bytes == device_bytes
+
+
+def test_rows_on_a_disk_take_less_of_a_host():
+    worker = make_worker(device="cuda:0", budget_bytes=1 << 40)
+    in_memory = predict_on(worker, BASE, ADAPTERS)
+    on_disk = predict_on(replace(worker, rows_on_disk=True), BASE, ADAPTERS)
+    # Value, gradient and moments of two layers of 64 keys and values of width 8.
+    assert in_memory.host_bytes - on_disk.host_bytes == 16 * 2 * 2 * 64 * 8
+
+
+def test_an_assumed_worker_has_room_for_anything():
+    worker = assumed_worker(Settings(device="cuda:0", rows_dir=Path("rows")))
+    assert (worker.budget_bytes, worker.host_budget_bytes) == (sys.maxsize, None)
+    assert worker.rows_on_disk
+    assert not assumed_worker(Settings(device="cuda:0")).rows_on_disk
+
+
+def test_of_equal_gpus_the_one_with_the_larger_host_is_the_largest():
+    workers = [
+        make_worker(name, device="cuda:0", budget_bytes=gpu, host_budget_bytes=host)
+        for name, gpu, host in (("a", 9, 1), ("b", 9, 3), ("c", 9, 2), ("d", 8, 99))
+    ]
+    assert largest(workers, "tiny", Settings()).id == "b"
+
+
+def test_each_memory_that_is_too_small_is_told_with_headroom():
+    gpu = make_worker(device="cuda:0", budget_bytes=125, host_budget_bytes=250)
+    assert shortages(gpu, Needs(100, 200), 0.25) == ()
+    assert shortages(gpu, Needs(101, 200), 0.25) == (Shortage("GPU memory", 127, 125),)
+    assert shortages(gpu, Needs(100, 201), 0.25) == (Shortage("host memory", 252, 250),)
+    assert len(shortages(gpu, Needs(101, 201), 0.25)) == 2
+    assert shortages(replace(gpu, host_budget_bytes=None), Needs(100, 1 << 60), 0.25) == ()
+    cpu = make_worker(device="cpu", budget_bytes=125)
+    assert shortages(cpu, Needs(101), 0.25) == (Shortage("memory", 127, 125),)
+
+
+@given(
+    st.integers(0, 1 << 50),
+    st.integers(0, 1 << 50),
+    st.integers(0, 1 << 50),
+    st.none() | st.integers(0, 1 << 50),
+    st.floats(0.01, 1.0),
+)
+def test_it_fits_if_and_only_if_nothing_is_told(device, host, budget, host_budget, headroom):
+    worker = make_worker(device="cuda:0", budget_bytes=budget, host_budget_bytes=host_budget)
+    needs = Needs(device, host)
+    told = shortages(worker, needs, headroom)
+    assert fits(worker, needs, headroom) == (told == ())
+    assert all(lack.needed_bytes > lack.budget_bytes for lack in told)
+    assert closest([(worker, needs)], headroom) == (worker, told)
+
+
+def test_whoever_lacks_least_of_its_tightest_memory_comes_closest():
+    def gpu(name: str, budget: int, host: int):
+        return make_worker(name, device="cuda:0", budget_bytes=budget, host_budget_bytes=host)
+
+    needs = Needs(100, 100)
+    candidates = [(gpu("a", 1000, 10), needs), (gpu("b", 50, 50), needs), (gpu("c", 0, 0), needs)]
+    worker, lacks = closest(candidates, 0.1)
+    assert (worker.id, len(lacks)) == ("b", 2)
+    worker, lacks = closest([*candidates, (gpu("d", 200, 200), needs)], 0.1)
+    assert (worker.id, lacks) == ("d", ())
