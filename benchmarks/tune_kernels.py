@@ -1,4 +1,4 @@
-"""Find the fastest configuration of every segment kernel on this GPU, and keep it in the package.
+"""Find the fastest configuration of every kernel with products on this GPU, and keep it.
 
     python benchmarks/tune_kernels.py [--kernel NAME] [--extent N] [--write]
 
@@ -27,7 +27,9 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+import memory_problem
 import triton
+from memory_problem import MemoryProblem
 from torch.nn import functional
 from triton.testing import do_bench
 
@@ -102,14 +104,24 @@ class Problem:
 class Search:
     """Which operation launches a kernel, on what problem, and what to try.
 
-    `along` is "k" or "n", or "k and n" where a linear is to be as wide as its input.
+    `along` is "k" or "n", or "k and n" where a linear is to be as wide as its input, or "d" for a
+    sparse memory, whose experts have `rank` rows.
     """
 
-    run: Callable[[Problem], Any]
+    run: Callable[[Any], Any]
     along: str
     options: dict[str, tuple[int, ...]]
     rank: int = 16
     linears: int = 1
+
+    def problem(
+        self, tokens: int, extent: int, other: int, device: torch.device
+    ) -> Problem | MemoryProblem:
+        """What is not along the extent is as wide as `other`."""
+        if self.along == "d":
+            return MemoryProblem.of(tokens, extent, self.rank, DTYPE, device)
+        k, n = (extent if axis in self.along else other for axis in "kn")
+        return Problem.of(tokens, k, n, self.rank, device, self.linears)
 
 
 def shrink(p: Problem) -> Any:
@@ -185,6 +197,30 @@ SEARCHES = {
         "k",
         {"block": (128, 256), "depth": (32, 64, 128), "warps": WARPS, "stages": (2, 3, 4)},
     ),
+    "meft_lookup": Search(
+        memory_problem.lookup,
+        "d",
+        {"block": (32, 64, 128), "rows": (64, 128), "warps": WARPS, "stages": (3, 4, 5)},
+        rank=64,
+    ),
+    "meft_combine": Search(
+        memory_problem.combine,
+        "d",
+        {"block": (128, 256), "rows": (64, 128), "warps": WARPS, "stages": (1, 2, 3)},
+        rank=64,
+    ),
+    "meft_sum": Search(
+        memory_problem.combine,
+        "d",
+        {"block": (128, 256, 512), "rows": (1, 2, 4, 8), "warps": WARPS},
+        rank=64,
+    ),
+    "meft_weigh": Search(
+        memory_problem.weigh,
+        "d",
+        {"block": (64, 128, 256), "rows": (32, 64), "warps": WARPS, "stages": (2, 3, 4)},
+        rank=64,
+    ),
 }
 
 
@@ -212,7 +248,9 @@ def milliseconds(run: Callable[[], Any]) -> float:
         return float("inf")
 
 
-def tuned(name: str, problem: Problem, extent: int) -> tuple[Config, Config, float, float]:
+def tuned(
+    name: str, problem: Problem | MemoryProblem, extent: int
+) -> tuple[Config, Config, float, float]:
     """(present, best, milliseconds with each) of one kernel; the best may be the present."""
     search = SEARCHES[name]
     present = configs.config(name, extent, DTYPE, problem.x.device)
@@ -243,7 +281,7 @@ def kept(device: str, found: dict[tuple[str, int], Config], epilogue: dict[int, 
 def smoke(name: str) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     search = SEARCHES[name]
-    problem = Problem.of(5, 16, 16, search.rank, device, search.linears)
+    problem = search.problem(5, 16, 16, device)
     present = configs.config(name, 16, DTYPE, device)
     for _, one in zip(range(2), candidates(search, present), strict=False):
         with trying(name, one):
@@ -256,7 +294,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kernel", choices=list(SEARCHES), action="append")
-    parser.add_argument("--extent", type=int, action="append", help="of K or N; default: several")
+    parser.add_argument(
+        "--extent", type=int, action="append", help="of K, N or d; default: several"
+    )
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--write", action="store_true", help="change configs.json")
     parser.add_argument("--list", action="store_true", help="say what would be timed, and stop")
@@ -275,9 +315,7 @@ def main() -> None:
                 count = sum(1 for _ in candidates(search, present))
                 print(f"{name} {search.along}={extent} rank={search.rank}: {count} configurations")
                 continue
-            k, n = (extent if axis in search.along else 4096 for axis in "kn")
-            device = torch.device("cuda")
-            problem = Problem.of(options.tokens, k, n, search.rank, device, search.linears)
+            problem = search.problem(options.tokens, extent, 4096, torch.device("cuda"))
             present, best, before, after = tuned(name, problem, extent)
             print(f"{name} {search.along}={extent}: {before:.4f} ms -> {after:.4f} ms  {best}")
             if after < before * (1 - WORTHWHILE):

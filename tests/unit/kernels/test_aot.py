@@ -78,7 +78,7 @@ def test_activations_are_loaded_16_bytes_at_a_time(kernels):
 
 
 def test_a_sparse_memory_is_loaded_16_bytes_at_a_time(kernels):
-    """What is gathered too: rows are whole. In fp32, weights are not."""
+    """What is gathered too, for rows are whole."""
     found = {k["kernel"] for k in kernels if k["case"].startswith("meft")}
     assert found >= {"meft_select_kernel", "meft_fetch_kernel", "meft_push_kernel"}
     for k in kernels:
