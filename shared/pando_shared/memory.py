@@ -34,8 +34,8 @@ MEFT_CACHE_BYTES = 512 << 20
 #: layer of 8,192 keys beside an 8B base.
 MEFT_BUFFERS = 2
 MEFT_BUFFER_NUMBERS = 32 << 20
-#: What a key and its value have beside their numbers: int32 steps, two flags.
-_ROW_RECORD_BYTES = 4 + 2
+#: What a key and its value have beside their numbers: a count and a step, int32, and a flag.
+_ROW_RECORD_BYTES = 4 + 4 + 1
 #: Logits that exist at a time, by the bytes of a number: few on a CPU, where a chunk should stay in
 #: the cache; on a GPU, which 16 bits stand for, enough rows to fill it.
 _LOGITS_AT_ONCE = {4: 4 << 20, 2: 64 << 20}
@@ -106,10 +106,16 @@ def adapter_bytes(base: BaseShape, adapter: AdapterConfig, held: BaseFormat, dev
 def host_row_bytes(
     base: BaseShape, adapter: MeftConfig, held: BaseFormat, rows_on_disk: bool = False
 ) -> int:
-    """Bytes of a GPU worker's host that a MEFT adapter's rows take while they train: fp32 values,
-    gradients and moments, unless these are mapped from a disk, and a copy that the GPU reads."""
-    copied = 2 if held.compute_bytes == 2 else 0
-    each = copied + (0 if rows_on_disk else _TRAINED_BYTES)
+    """Bytes of a GPU worker's host that a MEFT adapter's rows take while they train.
+
+    These are fp32 values, gradients and both moments; and where the base computes in 16 bits, a
+    copy of the values in that type, which the GPU reads. `rows_on_disk`: values and moments are
+    mapped from a disk, where no GPU reads or writes: gradients stay, and a copy there always is.
+    """
+    if rows_on_disk:
+        each = 4 + held.compute_bytes
+    else:
+        each = _TRAINED_BYTES + (2 if held.compute_bytes == 2 else 0)
     records = base.layers * adapter.num_keys * _ROW_RECORD_BYTES
     return _row_numbers(base, adapter) * each + records
 
@@ -223,7 +229,7 @@ def predict_host_bytes(
     """Peak bytes of the host of a GPU worker that trains these adapters together: the process, all
     MEFT rows and the largest job's checkpoint. 0 on a CPU, whose peak has all that in it.
 
-    `rows_on_disk`: what trains of MEFT's rows is mapped from a disk.
+    `rows_on_disk`: values and moments of MEFT's rows are mapped from a disk.
     """
     if device == "cpu":
         return 0

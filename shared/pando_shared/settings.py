@@ -60,8 +60,8 @@ class Settings(BaseSettings):
     )
     rows_dir: Path | None = Field(
         default=None,
-        description="folder on a disk that MEFT's keys and values are mapped from while they "
-        "train; default: they are in the host's memory",
+        description="folder on a disk that MEFT's keys and values, and their moments, are mapped "
+        "from while they train; default: they are in the host's memory",
     )
     cache_dir: Path = Path(".pando/cache")
     metrics_port: int | None = Field(

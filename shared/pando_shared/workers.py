@@ -33,7 +33,7 @@ class Worker:
     round_gap_seconds: float = 0.0
     models: tuple[str, ...] = ()
     host_budget_bytes: int | None = None
-    #: Whether what trains of MEFT's rows is mapped from a disk.
+    #: Whether values and moments of MEFT's rows are mapped from a disk.
     rows_on_disk: bool = False
 
 

@@ -1,5 +1,9 @@
 """What is encoded decodes to the same value."""
 
+import json
+from dataclasses import replace
+
+from factories import make_worker
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import events, finite, jobs, names
@@ -7,7 +11,7 @@ from strategies import events, finite, jobs, names
 from pando_shared.codec import decode, encode
 from pando_shared.jobs import Job
 from pando_shared.records import Event
-from pando_shared.workers import Assignment, Round, SampleRequest
+from pando_shared.workers import Assignment, Round, SampleRequest, Worker
 
 rounds = st.builds(
     Round,
@@ -51,6 +55,22 @@ def test_an_event_survives_with_the_kinds_of_its_figures(event: Event) -> None:
 @given(rounds)
 def test_a_round_survives(planned: Round) -> None:
     assert decode(Round, encode(planned)) == planned
+
+
+@given(jobs)
+def test_a_job_of_before_there_was_host_memory_is_read(job: Job) -> None:
+    record = json.loads(encode(job))
+    del record["predicted_host_bytes"]
+    assert decode(Job, json.dumps(record)) == replace(job, predicted_host_bytes=None)
+
+
+def test_a_worker_of_before_there_was_host_memory_is_read() -> None:
+    worker = make_worker(device="cuda:0", host_budget_bytes=9, rows_on_disk=True)
+    assert decode(Worker, encode(worker)) == worker
+    record = json.loads(encode(worker))
+    del record["host_budget_bytes"], record["rows_on_disk"]
+    told = decode(Worker, json.dumps(record))
+    assert told == replace(worker, host_budget_bytes=None, rows_on_disk=False)
 
 
 @given(requests)

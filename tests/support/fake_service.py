@@ -90,5 +90,6 @@ def job(job_id: str = "ftjob-1", status: str = "running", **fields: Any) -> dict
         "queue_position": None,
         "blocked_reason": None,
         "predicted_peak_bytes": 1 << 20,
+        "predicted_host_bytes": 0,
         **fields,
     }

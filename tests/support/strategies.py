@@ -101,6 +101,7 @@ jobs = st.builds(
     training=st.none() | training_configs,
     progress=st.builds(Progress, step=st.integers(0, 9), train_loss=st.none() | finite),
     predicted_peak_bytes=st.none() | st.integers(0, 1 << 50),
+    predicted_host_bytes=st.none() | st.integers(0, 1 << 50),
     error=st.none() | st.builds(JobFailure, names, names, st.none() | names),
     result_files=st.lists(names, max_size=2).map(tuple),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from pando_api.token_count import SAMPLE_BYTES, count_tokens
+from pando_shared.adapters import MeftConfig
 from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.errors import InvalidTrainingFile
 from pando_shared.jobs import JobState
-from pando_shared.memory import predict_peak_bytes, resident_bytes
+from pando_shared.memory import predict_host_bytes, predict_peak_bytes, resident_bytes
 from pando_shared.storage import Storage
 from pando_shared.store.stub import StubStore
 
@@ -89,6 +91,24 @@ def test_an_estimate_adds_up_and_creates_nothing(
         base, [kept], 512, BaseFormat(), "cpu", resident_bytes(base, BaseFormat())
     )
     assert storage.names("jobs") == [adapter["id"]]
+
+
+@pytest.mark.usefixtures("words")
+def test_an_estimate_has_the_bytes_of_a_gpu_workers_host(
+    client: TestClient, store: StubStore, clock: FakeClock, base: BaseModel
+) -> None:
+    body = {"model": "tiny", "training_file": upload(client)["id"], "adapter": {"type": "meft"}}
+    found = client.post(PATH, json=body).json()
+    assert (found["predicted_host_bytes"], found["largest_worker_host_bytes"]) == (0, None)
+    gpu = make_worker(device="cuda:0", budget_bytes=1 << 36, heartbeat_at=clock.now())
+    store.put_worker(replace(gpu, host_budget_bytes=1 << 35))
+    found = client.post(PATH, json=body).json()
+    expected = predict_host_bytes(base, [MeftConfig()], BaseFormat(), "cuda:0")
+    assert (found["predicted_host_bytes"], found["largest_worker_host_bytes"]) == (
+        expected,
+        1 << 35,
+    )
+    assert found["largest_worker_bytes"] == 1 << 36
 
 
 @pytest.mark.usefixtures("words")

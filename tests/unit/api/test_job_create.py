@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +14,11 @@ from openai.types.fine_tuning import FineTuningJob
 from starlette.testclient import TestClient
 
 from pando_shared import layout
+from pando_shared.adapters import MeftConfig
+from pando_shared.base_format import BaseFormat
+from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
+from pando_shared.memory import predict_host_bytes
 from pando_shared.records import FileRecord
 from pando_shared.storage import Storage
 from pando_shared.store.messages import StubMessenger
@@ -207,6 +213,29 @@ def test_a_job_that_never_fits_is_refused_with_both_figures(
     assert "the job needs" in error["message"]
     store.put_worker(make_worker("huge", budget_bytes=1 << 40))
     create_job(client)
+
+
+def test_a_job_too_large_for_every_host_is_refused_with_both_figures(
+    client: TestClient, store: StubStore, base: BaseModel
+) -> None:
+    def put(worker_id: str, host_budget_bytes: int) -> None:
+        gpu = make_worker(worker_id, device="cuda:0", budget_bytes=1 << 40)
+        store.put_worker(replace(gpu, host_budget_bytes=host_budget_bytes))
+
+    put("small", 1_000)
+    put("big", 1 << 30)
+    adapter = {"type": "meft", "num_keys": 1 << 20}
+    error = refused(client, adapter=adapter)
+    wanted = MeftConfig(num_keys=1 << 20)
+    needed = math.ceil(predict_host_bytes(base, [wanted], BaseFormat(), "cuda:0") * 1.1)
+    assert error["code"] == "job_too_large"
+    assert f"the job needs {needed} bytes" in error["message"]
+    assert "of host memory with headroom, where the largest worker, big" in error["message"]
+    assert "has 1073741824 bytes (1.00 GiB)" in error["message"]
+    assert "GPU memory" not in error["message"]
+    create_job(client)
+    put("huge", needed)
+    create_job(client, adapter=adapter)
 
 
 def test_a_retried_create_finds_its_job(

@@ -155,7 +155,14 @@ def test_queue_positions_go_by_priority_then_age(
     ids = []
     for who, priority in ((client, "normal"), (stranger, "normal"), (client, "high")):
         ids.append(create_job(who, priority=priority)["id"])
-        move(store, ids[-1], JobState.QUEUED, queued_at=clock.now(), predicted_peak_bytes=7)
+        move(
+            store,
+            ids[-1],
+            JobState.QUEUED,
+            queued_at=clock.now(),
+            predicted_peak_bytes=7,
+            predicted_host_bytes=9,
+        )
         clock.advance(1)
     old, theirs, urgent = ids
     assert client.get(f"{JOBS}/{urgent}").json()["queue_position"] == 1
@@ -166,6 +173,7 @@ def test_queue_positions_go_by_priority_then_age(
     assert [(job["id"], job["position"]) for job in queue["data"]] == [(urgent, 1), (old, 2)]
     assert queue["depth"] == 3
     assert (queue["data"][0]["waiting_seconds"], queue["data"][0]["predicted_peak_bytes"]) == (1, 7)
+    assert queue["data"][0]["predicted_host_bytes"] == 9
     assert [job["position"] for job in stranger.get("/v1/queue").json()["data"]] == [3]
     assert theirs not in json.dumps(queue)
 

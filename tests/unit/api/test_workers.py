@@ -25,3 +25,16 @@ def test_workers_are_listed_with_what_they_hold(
     assert (alive["tokens_per_second"], alive["models"]) == (9.5, ["tiny"])
     assert (dead["id"], dead["alive"], dead["jobs"]) == ("dead", False, 0)
     assert "ftjob" not in client.get("/v1/workers").text
+
+
+def test_a_gpu_worker_says_what_it_may_use_of_its_host(
+    client: TestClient, store: StubStore
+) -> None:
+    store.put_worker(make_worker("cpu"))
+    gpu = make_worker("gpu", device="cuda:0", host_budget_bytes=1 << 36, rows_on_disk=True)
+    store.put_worker(gpu)
+    told = client.get("/v1/workers").json()["data"]
+    assert [(w["host_budget_bytes"], w["rows_on_disk"]) for w in told] == [
+        (None, False),
+        (1 << 36, True),
+    ]

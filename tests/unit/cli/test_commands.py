@@ -85,13 +85,64 @@ def test_estimate_creates_nothing(pando: Pando, service: FakeService) -> None:
         "n_epochs": 3,
         "steps": 39,
         "predicted_peak_bytes": 3 << 20,
+        "predicted_host_bytes": 0,
         "largest_worker_bytes": None,
+        "largest_worker_host_bytes": None,
         "duration_seconds": None,
         "earliest_start": None,
     }
     service.on("POST", "/fine_tuning/estimate", found)
     assert pando("estimate", "file-1", "--model", "tiny", "--json").json == found
-    assert "3.0 MiB" in pando("estimate", "file-1", "--model", "tiny").out
+    text = pando("estimate", "file-1", "--model", "tiny").out
+    assert "3.0 MiB" in text
+    assert "host" not in text
+
+
+def test_estimate_has_a_gpu_workers_host(pando: Pando, service: FakeService) -> None:
+    found = {
+        "examples": 1,
+        "tokens": 1,
+        "token_count": "counted",
+        "n_epochs": 1,
+        "steps": 1,
+        "predicted_peak_bytes": 3 << 30,
+        "predicted_host_bytes": 5 << 30,
+        "largest_worker_bytes": 40 << 30,
+        "largest_worker_host_bytes": 100 << 30,
+        "duration_seconds": None,
+        "earliest_start": None,
+    }
+    service.on("POST", "/fine_tuning/estimate", found)
+    text = pando("estimate", "file-1", "--model", "tiny").out
+    for figure in ("3.0 GiB", "5.0 GiB", "40.0 GiB", "100.0 GiB"):
+        assert figure in text
+
+
+def test_workers_show_both_memories(pando: Pando, service: FakeService) -> None:
+    cpu = {
+        "id": "box-cpu",
+        "device": "cpu",
+        "base_model": None,
+        "alive": True,
+        "jobs": 0,
+        "peak_bytes": 0,
+        "budget_bytes": 8 << 30,
+        "host_budget_bytes": None,
+        "tokens_per_second": 0.0,
+    }
+    gpu = cpu | {"id": "box-cuda-0", "device": "cuda:0", "host_budget_bytes": 100 << 30}
+    service.on("GET", "/workers", {"object": "list", "data": [cpu, gpu]})
+    lines = pando("workers").out.splitlines()
+    assert "host budget" in lines[0]
+    assert "8.0 GiB" in lines[1]
+    assert "100.0 GiB" not in lines[1]
+    assert "100.0 GiB" in lines[2]
+
+
+def test_show_has_a_gpu_workers_host(pando: Pando, service: FakeService) -> None:
+    service.on("GET", JOB, job(predicted_host_bytes=5 << 30), job())
+    assert "5.0 GiB" in pando("show", "ftjob-1").out
+    assert "host" not in pando("show", "ftjob-1").out
 
 
 def test_list(pando: Pando, service: FakeService) -> None:

@@ -48,3 +48,27 @@ def test_a_workers_own_gpu_is_the_current_one(world: World, monkeypatch, device,
     world.settings = world.settings.model_copy(update={"device": device, "memory_bytes": 1 << 30})
     assert world.start_worker().device == device
     assert made_current == chosen
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0, 800), (1, 800), (4, 200)])
+def test_gpus_share_the_memory_of_their_host(world: World, monkeypatch, gpus, share):
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    sizes = {"cpu": 1000, "cuda:0": 500}
+    monkeypatch.setattr("pando_worker.host.memory_bytes", sizes.__getitem__)
+    world.settings = world.settings.model_copy(update={"device": "cuda:0"})
+    worker = world.start_worker().worker
+    assert (worker.budget_bytes, worker.host_budget_bytes) == (450, share)
+    world.settings = world.settings.model_copy(update={"host_memory_bytes": 77})
+    assert world.start_worker().worker.host_budget_bytes == 77
+
+
+def test_a_worker_on_a_cpu_has_one_memory(world: World):
+    world.settings = world.settings.model_copy(update={"host_memory_bytes": 77})
+    assert world.start_worker().worker.host_budget_bytes is None
+
+
+def test_a_worker_says_whether_its_rows_are_on_a_disk(world: World, tmp_path):
+    assert not world.host.worker.rows_on_disk
+    world.settings = world.settings.model_copy(update={"rows_dir": tmp_path})
+    assert world.start_worker().worker.rows_on_disk

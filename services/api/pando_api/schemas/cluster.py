@@ -13,7 +13,8 @@ class WorkerObject(BaseModel):
     """`jobs` counts what its rounds hold, all tenants' together. Sizes are bytes.
 
     `host_budget_bytes` is what a worker on a GPU may use of its host's memory; null: there is no
-    limit, or, on a CPU, no second memory. `rows_on_disk`: MEFT's rows are mapped from a disk.
+    limit, or, on a CPU, no second memory. `rows_on_disk`: MEFT's rows and their
+    moments are mapped from a disk.
     """
 
     id: str
