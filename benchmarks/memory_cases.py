@@ -40,8 +40,14 @@ def sparse_memory(dtype: torch.dtype, c: int) -> None:
         push_rows(gradient, orders[:, :1].expand(-1, c), host)
 
 
+def long_selection() -> None:
+    """Of 16384 numbers a token."""
+    ops.select(torch.zeros(2, 8, 2048), torch.zeros(2, 8), TOP_K)
+
+
 SPARSE_MEMORY: dict[str, Callable[[], None]] = {
     "meft-bf16-64": partial(sparse_memory, torch.bfloat16, 64),
     "meft-bf16-256": partial(sparse_memory, torch.bfloat16, 256),
     "meft-fp32-64": partial(sparse_memory, torch.float32, 64),
+    "meft-select-16384": long_selection,
 }
