@@ -81,7 +81,7 @@ def losses(reports: Iterable[StepReport]) -> list[float]:
 def shake(adapter: Adapter, seed: int = 0) -> None:
     """Random weights, as if trained: fresh adapters change nothing."""
     rng = torch.Generator().manual_seed(seed)
-    for value in adapter.vector.parameters.values():
+    for value in adapter.parameters.values():
         value.normal_(0.0, 0.1, generator=rng)
 
 

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, replace
 
 import torch
+from adapter_tensors import gradients_of
 from engine_jobs import shake
 from torch import Tensor
 
@@ -53,13 +54,9 @@ def make_jobs(
 def train(base: BaseModel, jobs: Jobs) -> tuple[list[Result], list[dict[str, Tensor]]]:
     """Each job's sums, and its gradients by the parameters' names."""
     for adapter in jobs.adapters:
-        adapter.vector.gradient.zero_()
+        adapter.clear_gradients()
     results = run_microbatch(base, jobs.set, jobs.shares, train=True)
-    found = [
-        {name: view.clone() for name, view in adapter.vector.gradients.items()}
-        for adapter in jobs.adapters
-    ]
-    return results, found
+    return results, [gradients_of(adapter) for adapter in jobs.adapters]
 
 
 @dataclass(frozen=True)

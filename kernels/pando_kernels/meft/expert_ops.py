@@ -48,7 +48,7 @@ class ExpertOps(Protocol):
 
     def select(self, products: Tensor, gates: Tensor, top_k: int) -> Tensor:
         """Of gates · products [T, P, c], each token's `top_k` largest that are positive; zero
-        elsewhere. Of equal ones the first are taken."""
+        elsewhere. Of equal ones the first are taken. A token that has a NaN keeps it."""
         ...
 
     def unselect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from adapter_tensors import weights_of
 from engine_jobs import METHODS, losses, make_job, neighbours, relative, steps_of
 
 from pando_worker.engine.base_model import load_base
@@ -27,7 +28,7 @@ def alone(base):
             engine = Engine(base, 4096)
             engine.join(subject(method))
             reports = steps_of(engine, ["subject"])["subject"]
-            made[method] = losses(reports), engine.jobs["subject"].adapter.vector.value.clone()
+            made[method] = losses(reports), weights_of(engine.jobs["subject"].adapter)
         return made[method]
 
     return train
@@ -40,7 +41,7 @@ def subject(method):
 
 def assert_same(engine, reports, expected):
     assert losses(reports) == pytest.approx(expected[0], rel=1e-5)
-    assert relative(engine.jobs["subject"].adapter.vector.value, expected[1]) <= 1e-5
+    assert relative(weights_of(engine.jobs["subject"].adapter), expected[1]) <= 1e-5
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from adapter_tensors import fill_weights, weights_of
 from engine_jobs import METHODS, make_job, neighbours
 
 from pando_shared.adapters import LoraConfig
@@ -28,24 +29,24 @@ def train(base, victim, spoil, microbatches=30):
         if microbatch == microbatches // 2 and "victim" in engine.jobs:
             spoil(engine.jobs["victim"])
         failed += [report for report in engine.step() if isinstance(report, JobFailed)]
-    weights = {name: job.adapter.vector.value for name, job in engine.jobs.items()}
+    weights = {name: weights_of(job.adapter) for name, job in engine.jobs.items()}
     return failed, weights
 
 
 def one_number(resident):
-    next(iter(resident.adapter.vector.parameters.values())).view(-1)[0] = float("nan")
+    next(iter(resident.adapter.parameters.values())).view(-1)[0] = float("nan")
 
 
 def every_number(resident):
-    resident.adapter.vector.value.fill_(float("nan"))
+    fill_weights(resident.adapter, float("nan"))
 
 
 def infinity(resident):
-    resident.adapter.vector.value.fill_(float("inf"))
+    fill_weights(resident.adapter, float("inf"))
 
 
 def huge(resident):
-    resident.adapter.vector.value.fill_(1e30)
+    fill_weights(resident.adapter, 1e30)
 
 
 @pytest.mark.parametrize("spoil", [one_number, every_number, infinity, huge])
@@ -73,7 +74,7 @@ def test_neighbours_do_not_notice_to_the_bit(base, method):
         engine.step()
         spoil(engine.jobs["victim"])
         failed = [report.job_id for report in engine.step() if isinstance(report, JobFailed)]
-        results.append((failed, {n: j.adapter.vector.value for n, j in engine.jobs.items()}))
+        results.append((failed, {n: weights_of(j.adapter) for n, j in engine.jobs.items()}))
     (unspoilt, clean), (spoilt, beside) = results
     assert unspoilt == []
     assert spoilt == ["victim"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapter_tensors import weights_of
 from engine_jobs import METHODS, losses, make_job, relative, steps_of
 from numerics import normal
 from torch import nn
@@ -77,7 +78,7 @@ def trained(folder: str, storage: str) -> dict[str, tuple[list[float], torch.Ten
     reports = steps_of(engine, METHODS)
     assert base.digest() == before
     return {
-        name: (losses(reports[name]), engine.jobs[name].adapter.vector.value) for name in METHODS
+        name: (losses(reports[name]), weights_of(engine.jobs[name].adapter)) for name in METHODS
     }
 
 

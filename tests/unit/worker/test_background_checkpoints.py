@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from adapter_tensors import fill_weights
 from safetensors.torch import load_file
 from worker_world import CHECKPOINT_SECONDS, World
 
@@ -45,7 +46,7 @@ def elsewhere(job: Job) -> Job:
 
 
 def spoil(world: World, job_id: str) -> None:
-    world.host.engine.jobs[job_id].adapter.vector.value.fill_(float("nan"))
+    fill_weights(world.host.engine.jobs[job_id].adapter, float("nan"))
 
 
 def paused(job: Job) -> Job:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from adapter_tensors import fill_weights
 from engine_jobs import relative
 from safetensors.torch import load
 from worker_world import CHECKPOINT_SECONDS, World
@@ -24,7 +25,7 @@ def spoil(world: World, job_id: str, at: int) -> None:
 
     def hook() -> None:
         if world.clock.now() == began + at:
-            world.host.engine.jobs[job_id].adapter.vector.value.fill_(float("nan"))
+            fill_weights(world.host.engine.jobs[job_id].adapter, float("nan"))
 
     world.after_step.append(hook)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import save_torch_state_dict
+from safetensors.torch import save_file
 from torch import Tensor
 
 import pando_kernels.meft_loader
@@ -17,8 +17,8 @@ from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.base_model import BaseModel
 
-#: A larger adapter is written in several files.
-_SHARD_BYTES = 4 << 30
+#: A larger MEFT adapter is written in several files. (PEFT reads one alone.)
+SHARD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,31 @@ def export_adapter(base: BaseModel, adapter: Adapter, card: Card, folder: Path) 
                 "num_probes": config.probes,
             }
             shutil.copyfile(pando_kernels.meft_loader.__file__, folder / "load_adapter.py")
-    save_torch_state_dict(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        folder,
-        filename_pattern="adapter_model{suffix}.safetensors",
-        max_shard_size=_SHARD_BYTES,
-    )
+    _save(tensors, folder)
     (folder / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "README.md").write_text(_model_card(adapter, card))
+
+
+def _save(tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """In one file, or in several with an index of which tensor is where."""
+    shards: list[dict[str, Tensor]] = [{}]
+    for name, tensor in tensors.items():
+        filled = sum(t.nbytes for t in shards[-1].values())
+        if name.endswith((".meft_keys", ".meft_values")) and filled + tensor.nbytes > SHARD_BYTES:
+            shards.append({})
+        shards[-1][name] = tensor.detach()
+    total = len(shards)
+    names = [f"adapter_model-{i + 1:05d}-of-{total:05d}.safetensors" for i in range(total)]
+    if total == 1:
+        names = ["adapter_model.safetensors"]
+    else:
+        index = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        content = {"metadata": {"total_size": size}, "weight_map": index}
+        (folder / "adapter_model.safetensors.index.json").write_text(json.dumps(content, indent=2))
+    for file, shard in zip(names, shards, strict=True):
+        on_host = {name: tensor.cpu().contiguous() for name, tensor in shard.items()}
+        save_file(on_host, folder / file, metadata={"format": "pt"})
 
 
 def _lora_tensors(adapter: Adapter) -> dict[str, Tensor]:
