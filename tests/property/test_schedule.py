@@ -119,7 +119,39 @@ def placements(state: ClusterState) -> list[PlaceRound]:
     return [decision for decision in decisions if isinstance(decision, PlaceRound)]
 
 
-@given(clusters())
+@st.composite
+def crowds(draw: st.DrawFn) -> ClusterState:
+    """Live GPU workers, each with memories for a few of the jobs that wait or train there."""
+    fleet = tuple(
+        Worker(
+            id=worker_id,
+            incarnation="first",
+            device="cuda:0",
+            budget_bytes=draw(st.integers(100, 1500)),
+            host_budget_bytes=draw(st.integers(10, 1500)),
+            heartbeat_at=NOW,
+            token_budget=512,
+        )
+        for worker_id in ("w1", "w2")[: draw(st.integers(1, 2))]
+    )
+    found = []
+    for number in range(draw(st.integers(2, 10))):
+        size = draw(st.integers(50, 400))
+        adapter = memory_of(size) if draw(st.booleans()) else LoraConfig(rank=size)
+        job = Job(
+            f"ftjob-{number}",
+            JobSpec("acme", "tiny", "file-1", adapter),
+            NOW - draw(st.sampled_from([0.0, 30.0, 1000.0])),
+            state=JobState.QUEUED,
+        )
+        if draw(st.integers(0, 3)) == 0:
+            lease = Lease(draw(st.sampled_from(fleet)).id, "first", NOW + 15)
+            job = replace(job, state=JobState.RUNNING, lease=lease)
+        found.append(job)
+    return ClusterState(tuple(found), fleet, ())
+
+
+@given(clusters() | crowds())
 def test_no_plan_that_takes_a_job_in_exceeds_either_memory(state: ClusterState) -> None:
     found = {job.id: job for job in state.jobs}
     fleet = {worker.id: worker for worker in state.workers}
