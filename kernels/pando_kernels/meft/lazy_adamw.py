@@ -19,6 +19,8 @@ from pando_kernels.adamw import AdamWSettings
 _RUN_NUMBERS = 2048
 #: Numbers gathered at a time: few enough to stay in a core's cache through all passes.
 _GATHERED_NUMBERS = 1 << 17
+#: A rate of zero must not divide; this one moves nothing either.
+_LEAST_RATE = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,19 @@ def _update_gathered(
     settings: AdamWSettings,
     scale: float,
 ) -> None:
-    """The formula itself, on copies of the rows."""
+    """The formula itself, on copies of the rows: what is subtracted from a value,
+    rate / (1 - β1ⁿ) · m / (√s / √(1 - β2ⁿ) + ε), is m / (√s · factor + summand) here."""
     exact = steps.double()
-    sizes = (learning_rate / (1.0 - settings.beta1**exact)).to(tables.value.dtype)[:, None]
-    roots = (1.0 - settings.beta2**exact).sqrt_().to(tables.value.dtype)[:, None]
+    inverse = (1.0 - settings.beta1**exact) / max(learning_rate, _LEAST_RATE)
+    factors = inverse / (1.0 - settings.beta2**exact).sqrt_()
     chunk = max(1, _GATHERED_NUMBERS // tables.value.shape[2])
-    parts = zip(rows.split(chunk), sizes.split(chunk), roots.split(chunk), strict=True)
-    for some, size, root in parts:
+    parts = zip(
+        rows.split(chunk),
+        factors.to(tables.value.dtype)[:, None].split(chunk),
+        (inverse * settings.epsilon).to(tables.value.dtype)[:, None].split(chunk),
+        strict=True,
+    )
+    for some, factor, summand in parts:
         for i in range(len(tables.value)):
             value, gradient, mean, square = (
                 table[i] for table in (tables.value, tables.gradient, tables.mean, tables.square)
@@ -121,10 +129,10 @@ def _update_gathered(
                 g.mul_(scale)
             m.lerp_(g, 1.0 - settings.beta1)
             s.mul_(settings.beta2).addcmul_(g, g, value=1.0 - settings.beta2)
-            torch.sqrt(s, out=g).div_(root).add_(settings.epsilon)
             if settings.weight_decay:
                 v.mul_(1.0 - learning_rate * settings.weight_decay)
-            v.sub_(torch.div(m, g, out=g).mul_(size))
+            torch.addcmul(summand, torch.sqrt(s, out=g), factor, out=g)
+            v.addcdiv_(m, g, value=-1.0)
             value.index_copy_(0, some, v)
             mean.index_copy_(0, some, m)
             square.index_copy_(0, some, s)

@@ -44,9 +44,12 @@ def select(products: Tensor, gates: Tensor, top_k: int) -> Tensor:
     flat = (products * gates[:, :, None]).flatten(1)
     if top_k < flat.shape[1]:
         least = flat.topk(top_k, dim=1, sorted=True).values[:, -1:].clamp(min=0.0)
-        above, level = ~(flat <= least), flat == least  # a NaN is kept, to be found
-        room = top_k - above.sum(1, keepdim=True)
-        flat = flat.where(above | (level & (level.cumsum(1) <= room)), 0.0)
+        kept = ~(flat < least)  # a NaN is kept, to be found
+        if bool((kept.sum(1) > top_k).any()):
+            above, level = ~(flat <= least), flat == least
+            room = top_k - above.sum(1, keepdim=True)
+            kept = above | (level & (level.cumsum(1) <= room))
+        flat = flat.where(kept, 0.0)
     return flat.clamp_(min=0.0).view_as(products)
 
 
