@@ -29,18 +29,21 @@ def meft_select_kernel(
         # Positive numbers are ordered as their bits are.
         positive = value > 0.0
         bits = tl.where(positive, value.to(tl.int32, bitcast=True), 0)
-        # What is not a number counts among the largest, and is not kept.
-        wanted = top_k - tl.sum((value != value).to(tl.int32), 1)
+        # What is not a number is kept, to be found, as one of the largest.
+        bad = value != value
+        wanted = top_k - tl.sum(bad.to(tl.int32), 1)
         least = tl.zeros((ROWS,), tl.int32)
         for i in tl.range(0, 31):
             higher = least | (1 << (30 - i))
             count = tl.sum((bits >= higher[:, None]).to(tl.int32), 1)
             least = tl.where(count >= wanted, higher, least)
+        # A token that has too many of these keeps everything positive.
+        least = tl.where(wanted > 0, least, 0)
         above = bits > least[:, None]
         level = (bits == least[:, None]).to(tl.int32)
-        room = top_k - tl.sum(above.to(tl.int32), 1)
+        room = wanted - tl.sum(above.to(tl.int32), 1)
         first = (level > 0) & (tl.cumsum(level, 1) <= room[:, None])
-        found = tl.where(positive & (above | first), value, 0.0)
+        found = tl.where(bad | (positive & (above | first)), value, 0.0)
     tl.store(activations + at, found, mask=live)
 
 

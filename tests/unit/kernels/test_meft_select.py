@@ -79,7 +79,7 @@ def test_extreme_numbers_are_ordered_like_others(ops, device):
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 20, 33])
-def test_both_backends_agree_where_numbers_are_none(top_k):
+def test_both_backends_agree_where_something_is_no_number(top_k):
     products, gates = make(torch.device("cpu"), 6, 3, 11)
     products.round_()
     for token in range(6):
@@ -92,10 +92,13 @@ def test_both_backends_agree_where_numbers_are_none(top_k):
 def test_a_token_that_is_not_finite_changes_no_other(ops, device):
     products, gates = make(device, 9, 3, 11)
     expected = selected(products, gates, 5)
-    products[4] = float("nan")
+    products[4, 1, :2] = float("nan")
     found = ops.select(products, gates, 5)
     others = torch.arange(9, device=device) != 4
     assert torch.equal(found[others], expected[others])
+    sick = found[4].flatten()
+    assert sick.isnan().nonzero().flatten().tolist() == [11, 12]
+    assert int((sick != 0).sum()) == 5
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
