@@ -32,6 +32,7 @@ from pando_worker.engine.device import (
 )
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.quantized import freeze_weight
+from pando_worker.engine.rows_home import make_home
 from pando_worker.lease_keeper import LeaseKeeper
 from pando_worker.metrics import WorkerMetrics
 from pando_worker.progress_log import ProgressLog
@@ -128,7 +129,10 @@ class Host:
         release_cached(self.device)
         self.worker = replace(self.worker, base_model=name, resident_bytes=used_bytes(self.device))
         self.engine = Engine(
-            base, token_budget_on(self.worker, shape), lanes=choose_lanes(self.device)
+            base,
+            token_budget_on(self.worker, shape),
+            lanes=choose_lanes(self.device),
+            home=make_home(base.device, base.dtype, self.settings.rows_dir),
         )
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
         log.info("base model %s is ready", name)

@@ -53,6 +53,44 @@ class WorkerMetrics:
             registry=registry,
         )
         self.out_of_memory = Counter("pando_oom", "Out of memory, survived", registry=registry)
+        self.meft_rows = Counter(
+            "pando_meft_rows_transferred",
+            "Rows of MEFT jobs moved to the GPU (in) and their gradients back (out)",
+            ["direction"],
+            registry=registry,
+        )
+        self.meft_seconds = Counter(
+            "pando_meft_transfer_seconds",
+            "Time of copies of rows beside what the GPU computes",
+            registry=registry,
+        )
+        self.meft_hits = Counter(
+            "pando_meft_cache_hits",
+            "Rows of MEFT jobs that were wanted on the GPU and already there",
+            registry=registry,
+        )
+        self.meft_hit_ratio = Gauge(
+            "pando_meft_cache_hit_ratio",
+            "Share of the rows wanted on the GPU that were already there, in the last step",
+            registry=registry,
+        )
+        self.meft_splits = Counter(
+            "pando_meft_splits",
+            "Passes through a layer's rows beyond the first, as one buffer did not hold them all",
+            registry=registry,
+        )
         self.finished = Counter(
             "pando_jobs_finished", "Jobs that ended here", ["status", "reason"], registry=registry
         )
+
+    def count_traffic(
+        self, rows_in: int, rows_out: int, hits: int, splits: int, seconds: float
+    ) -> None:
+        """What one MEFT job's step moved."""
+        self.meft_rows.labels("in").inc(rows_in)
+        self.meft_rows.labels("out").inc(rows_out)
+        self.meft_hits.inc(hits)
+        self.meft_splits.inc(splits)
+        self.meft_seconds.inc(seconds)
+        if rows_in + hits:
+            self.meft_hit_ratio.set(hits / (rows_in + hits))

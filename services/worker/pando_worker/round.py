@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -119,6 +119,9 @@ def _step(host: Host, engine: Engine) -> int:
             residency.fail(host, report.job_id, epoch, report.code, report.message)
             continue
         trained += report.tokens
+        moved = engine.jobs[report.job_id].take_traffic()
+        if moved is not None:
+            host.metrics.count_traffic(**asdict(moved))
         method = engine.jobs[report.job_id].job.adapter.type
         host.metrics.trained_tokens.labels(host.worker.base_model, method).inc(report.tokens)
         with residency.guarding(host, report.job_id):

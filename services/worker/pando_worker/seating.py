@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from pando_shared.errors import Conflict, NotFound, PandoError
+from pando_shared.errors import Conflict, NotFound, PandoError, TrainingFailed
 from pando_shared.records import Event
 from pando_shared.workers import Assignment, Round
 from pando_worker.engine.engine import Engine
@@ -58,7 +58,15 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         host.keeper.drop(job_id)
         return True
     try:
-        resident = engine.join(training_job(job, host.storage, host.cache))
+        training = training_job(job, host.storage, host.cache)
+        try:
+            resident = engine.join(training)
+        except OSError as error:
+            raise TrainingFailed(
+                f"the adapter's rows do not fit into {host.settings.rows_dir}: {error}; free some "
+                "of its disk, or lower num_keys",
+                code="rows_disk_full",
+            ) from error
         checkpoint = restore_latest(resident, host.storage, host.cache)
     except PandoError as error:
         fail(host, job_id, place.epoch, error.code, error.message)

@@ -80,7 +80,7 @@ class Engine:
         """
         self.base = base
         self._lanes = Lanes(lanes)
-        self._home = home
+        self.home = home
         self.full_token_budget = token_budget
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
@@ -114,7 +114,7 @@ class Engine:
         """
         if job.id in self._jobs:
             raise InvalidRequest(f"job {job.id} is resident already")
-        adapter = build_adapter(self.base, job.adapter, job.plan.config.seed, self._home)
+        adapter = build_adapter(self.base, job.adapter, job.plan.config.seed, self.home)
         resident = ResidentJob(job, adapter)
         # A newcomer starts level with the least served, so it neither waits nor takes over.
         resident.served_tokens = min((j.served_tokens for j in self._jobs.values()), default=0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pando_kernels.meft.memory import Traffic
 from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.training import Plan
 from pando_worker.engine.adapters import Adapter
@@ -57,6 +58,16 @@ class ResidentJob:
     #: The newest checkpoint that storage surely has; rows that changed later are what a MEFT job's
     #: next one holds.
     kept: Kept | None = None
+    #: What has been told of the traffic of a MEFT job's rows.
+    traffic: Traffic = field(default_factory=Traffic)
+
+    def take_traffic(self) -> Traffic | None:
+        """What a MEFT job's rows have moved since this was last asked; None for other jobs."""
+        memory = self.adapter.memory
+        if memory is None:
+            return None
+        before, self.traffic = self.traffic, memory.traffic
+        return self.traffic - before
 
     @property
     def finished(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from pando_kernels.meft.memory import HostJobMemory, HostMemory, JobMemory, Memory
 from pando_kernels.meft.rows import LayerRows, RowShape, frozen_rows, make_rows
 from pando_kernels.meft.staging import Staging
+from pando_shared.memory import MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,13 @@ class RowsHome:
 
 #: Rows lie where the processor that computes reads them.
 IN_MEMORY = RowsHome()
+
+
+def make_home(device: torch.device, compute: torch.dtype, folder: Path | None) -> RowsHome:
+    """The home for a base that is on this device and computes in this type."""
+    if device.type == "cpu":
+        return RowsHome(folder)
+    threads = max(1, (os.cpu_count() or 1) // torch.cuda.device_count())
+    return RowsHome(
+        folder, Staging(device, compute, MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES, threads)
+    )
