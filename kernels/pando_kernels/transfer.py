@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 
@@ -11,3 +13,18 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def pin(tensor: Tensor) -> None:
+    """Have GPUs read and write a CPU tensor where it lies, for as long as it is there.
+
+    torch's own pinned allocations are rounded up to a power of two, which of large ones may waste
+    almost half.
+
+    Raises:
+        torch.cuda.CudaError: the machine lets the process lock no more memory.
+    """
+    cudart = torch.cuda.cudart()
+    address = tensor.data_ptr()
+    torch.cuda.check_error(int(cudart.cudaHostRegister(address, tensor.nbytes, 0)))
+    weakref.finalize(tensor, cudart.cudaHostUnregister, address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,8 +100,13 @@ class JobMemory(Protocol):
         """Wait until nothing changes the rows."""
         ...
 
-    def refresh(self) -> None:
-        """Take up values that something other than a step has changed."""
+    def state(self) -> Mapping[str, Tensor]:
+        """What of its arrangements has a part in how sums are rounded, to be kept with the rows."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up rows that something other than a step has changed, and arrangements if there
+        are any."""
         ...
 
     def abandon(self) -> None:
@@ -161,7 +166,10 @@ class HostJobMemory:
     def settle(self) -> None:
         pass
 
-    def refresh(self) -> None:
+    def state(self) -> Mapping[str, Tensor]:
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         self.rows.refresh()
 
     def abandon(self) -> None:

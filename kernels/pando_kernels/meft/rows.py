@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pando_kernels.adamw import AdamWSettings
 from pando_kernels.meft.lazy_adamw import AdamWRows, lazy_adamw
+from pando_kernels.transfer import pin
 
 #: Beyond this share of touched rows it is quicker to read a whole table than to gather from it.
 _MOST = 0.5
@@ -161,9 +162,12 @@ def make_rows(
     flags = (shape.layers, shape.rows)
     direct = compute == torch.float32 and not (pinned and folder)
     mean, square = table(), table()
-    value = torch.zeros(size, pin_memory=True) if direct and pinned else table()
-    gradient = torch.zeros(size, pin_memory=True) if pinned else table()
-    shadow = None if direct else torch.zeros(size, dtype=compute, pin_memory=pinned)
+    value = table()
+    gradient = torch.zeros(size) if pinned else table()
+    shadow = None if direct else torch.zeros(size, dtype=compute)
+    if pinned:
+        pin(gradient)
+        pin(value if shadow is None else shadow)
     rows = HostRows(
         shape,
         value,
@@ -186,7 +190,9 @@ def frozen_rows(
 ) -> HostRows:
     """Rows for forward passes alone: copies of each layer's keys and values [E, c, d]."""
     size = (shape.layers, 2, shape.rows, shape.d)
-    value = torch.empty(size, dtype=compute, pin_memory=pinned)
+    value = torch.empty(size, dtype=compute)
+    if pinned:
+        pin(value)
     for to, (keys, values) in zip(value, layers, strict=True):
         to[0].copy_(keys.flatten(0, 1))
         to[1].copy_(values.flatten(0, 1))

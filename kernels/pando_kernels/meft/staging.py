@@ -9,7 +9,7 @@ needed than a buffer holds, the layer is passed several times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -233,6 +233,7 @@ class StagedMemory:
 
     def cache_hottest(self, order: Sequence[int]) -> None:
         """Keep the first of these experts in the cache, which is filled anew."""
+        self.order = tuple(order)
         experts, hot, device = len(order), self._cache.shape[1], self._cache.device
         self._hot = _places(experts, order[:hot], hot, device)
         self._cold = _places(experts, order[hot:], self._at_once, device)
@@ -335,12 +336,21 @@ class StagedJob:
         for layer in self.layers:
             layer.settle()
 
-    def refresh(self) -> None:
+    def state(self) -> Mapping[str, Tensor]:
+        """What is cached is summed first."""
+        return {
+            "heat": torch.stack([layer.heat for layer in self.layers]).cpu(),
+            "order": torch.tensor([layer.order for layer in self.layers], dtype=torch.int32),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         self.settle()
         self.rows.refresh()
-        for layer, touched in zip(self.layers, self.touched, strict=True):
+        for index, layer in enumerate(self.layers):
             layer.forget_ahead()
-            layer.outdated(torch.ones_like(touched), None)
+            layer.cache_hottest(state["order"][index].tolist() if state else layer.order)
+            if state:
+                layer.heat.copy_(state["heat"][index])
 
     def abandon(self) -> None:
         self.settle()

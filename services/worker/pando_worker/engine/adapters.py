@@ -39,9 +39,10 @@ class Adapter:
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
-        """All trained tensors by name, fp32."""
+        """All trained tensors by name, fp32; waits for an update of rows that is in progress."""
         named = dict(self.vector.parameters)
         if self.memory is not None:
+            self.memory.settle()
             for index, name in enumerate(self.layers):
                 keys, values = self.memory.rows.parameters(index)
                 named |= {f"{name}.meft_keys": keys, f"{name}.meft_values": values}

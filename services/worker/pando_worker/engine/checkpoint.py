@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from pando_worker.engine.row_state import Kept, RowState, load_rows, row_state, 
 
 _VERSION = 2
 _STATE = "state.safetensors"
+_MEMORY = "memory."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Manifest:
     """What a checkpoint holds beside its tensors.
 
     `since`: the step of the checkpoint that it builds on, None if it stands alone; `share`: how
-    many times all rows of a MEFT job have been written since the last that does.
+    many times all rows of a MEFT job have been written since the last that does; `row_shape`: its
+    layers, experts, keys of an expert and their width, None of other jobs.
     """
 
     step: int
@@ -36,6 +38,7 @@ class Manifest:
     validations_without_gain: int
     since: int | None = None
     share: float = 0.0
+    row_shape: tuple[int, ...] | None = None
 
     @property
     def kept(self) -> Kept:
@@ -70,6 +73,8 @@ def _state(resident: ResidentJob, copied: bool) -> TrainingState:
     vector = resident.adapter.vector
     tensors = {"value": vector.value, "mean": vector.mean, "square": vector.square}
     tensors |= {f"columns.{name}": t for name, t in resident.adapter.columns.items()}
+    if memory is not None:
+        tensors |= {f"{_MEMORY}{name}": tensor for name, tensor in memory.state().items()}
     manifest = Manifest(
         step=resident.step,
         trained_tokens=resident.trained_tokens,
@@ -77,6 +82,7 @@ def _state(resident: ResidentJob, copied: bool) -> TrainingState:
         validations_without_gain=resident.validations_without_gain,
         since=None if rows is None else rows.since,
         share=0.0 if rows is None else rows.share,
+        row_shape=None if rows is None else astuple(rows.shape),
     )
     tensors = {name: tensor.detach() for name, tensor in tensors.items()}
     return TrainingState(manifest, tensors, rows)
@@ -124,6 +130,7 @@ def save_checkpoint(state: TrainingState, folder: Path) -> None:
         "validations_without_gain": state.manifest.validations_without_gain,
         "since": state.manifest.since,
         "share": state.manifest.share,
+        "row_shape": state.manifest.row_shape,
         "files": {name: _sha256(folder / name) for name in files},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
@@ -146,11 +153,13 @@ def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> N
             code="checkpoint_damaged",
         )
     tensors = load_file(folder / _STATE)
-    vector = resident.adapter.vector
-    if tensors["value"].shape != vector.value.shape:
+    vector, memory = resident.adapter.vector, resident.adapter.memory
+    row_shape = None if memory is None else astuple(memory.rows.shape)
+    if tensors["value"].shape != vector.value.shape or manifest.row_shape != row_shape:
         raise TrainingFailed(
-            f"the checkpoint holds {tensors['value'].numel()} numbers, the adapter "
-            f"{vector.value.numel()}: it was written for another configuration",
+            f"the checkpoint holds {tensors['value'].numel()} numbers and rows {manifest.row_shape}"
+            f", the adapter {vector.value.numel()} and {row_shape}: it was written for another "
+            "configuration",
             code="checkpoint_mismatch",
         )
     for name, target in (
@@ -160,10 +169,11 @@ def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> N
     ):
         target.copy_(tensors[name])
     vector.refresh()
-    memory = resident.adapter.memory
     if memory is not None:
         for each in reversed((folder, *earlier)):
             load_rows(memory, each)
+        arranged = {n: t for n, t in tensors.items() if n.startswith(_MEMORY)}
+        memory.restore({name.removeprefix(_MEMORY): t for name, t in arranged.items()})
     resident.kept = manifest.kept
     for module, columns in resident.adapter.columns.items():
         columns.copy_(tensors[f"columns.{module}"])
@@ -191,6 +201,7 @@ def read_manifest(folder: Path) -> Manifest:
             validations_without_gain=int(manifest["validations_without_gain"]),
             since=None if manifest["since"] is None else int(manifest["since"]),
             share=float(manifest["share"]),
+            row_shape=None if manifest["row_shape"] is None else tuple(manifest["row_shape"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingFailed(

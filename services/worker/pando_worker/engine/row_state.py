@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pando_kernels.meft.memory import JobMemory
-from pando_kernels.meft.rows import HostRows
-from pando_shared.errors import TrainingFailed
+from pando_kernels.meft.rows import HostRows, RowShape
+
+#: What a checkpoint counts for at least, so that no chain of them is longer than this many times.
+_LEAST_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class RowState:
     fp32 [2, n, d] each; once.
     """
 
-    layers: int
+    shape: RowShape
     since: int | None
     share: float
     take: Callable[[int], Mapping[str, Tensor]]
@@ -47,7 +49,7 @@ def row_state(memory: JobMemory, kept: Kept | None, copied: bool) -> RowState:
     memory.settle()
     rows = memory.rows
     changed = rows.changed_at > (-1 if kept is None else kept.step)
-    share = float(changed.float().mean())
+    share = max(float(changed.float().mean()), _LEAST_SHARE)
     since = None if kept is None or kept.share + share >= 1.0 else kept.step
     if since is None:
         changed = torch.ones_like(changed)
@@ -57,9 +59,9 @@ def row_state(memory: JobMemory, kept: Kept | None, copied: bool) -> RowState:
         return _gather(rows, layer, changed[layer].nonzero()[:, 0])
 
     if not copied:
-        return RowState(rows.shape.layers, since, total, gather)
+        return RowState(rows.shape, since, total, gather)
     copies = [gather(layer) for layer in range(rows.shape.layers)]
-    return RowState(rows.shape.layers, since, total, lambda layer: _taken(copies, layer))
+    return RowState(rows.shape, since, total, lambda layer: _taken(copies, layer))
 
 
 def _taken(copies: list[dict[str, Tensor]], layer: int) -> dict[str, Tensor]:
@@ -79,9 +81,9 @@ def _gather(rows: HostRows, layer: int, chosen: Tensor) -> dict[str, Tensor]:
 
 def save_rows(state: RowState, folder: Path) -> list[str]:
     """Write a file for each layer, one after another; returns their names."""
-    for layer in range(state.layers):
+    for layer in range(state.shape.layers):
         save_file(dict(state.take(layer)), folder / _file(layer))
-    return [_file(layer) for layer in range(state.layers)]
+    return [_file(layer) for layer in range(state.shape.layers)]
 
 
 def _file(layer: int) -> str:
@@ -89,24 +91,14 @@ def _file(layer: int) -> str:
 
 
 def load_rows(memory: JobMemory, folder: Path) -> None:
-    """Put rows where `save_rows` took them from; those it did not write stay as they are.
-
-    Raises:
-        TrainingFailed: the folder's rows are another adapter's.
-    """
+    """Put rows where `save_rows` took them from; those it did not write stay as they are. The
+    rows must be of the memory's shape."""
     memory.settle()
     rows = memory.rows
     for layer in range(rows.shape.layers):
         found = load_file(folder / _file(layer))
         chosen = found["rows"].long()
-        if found["value"].shape != (2, len(chosen), rows.shape.d):
-            raise TrainingFailed(
-                f"the checkpoint's rows are {tuple(found['value'].shape)}: it was written for "
-                "another configuration",
-                code="checkpoint_mismatch",
-            )
         rows.counts[layer].index_copy_(0, chosen, found["counts"])
         for table in ("value", "mean", "square"):
             getattr(rows, table)[layer].index_copy_(1, chosen, found[table])
     rows.changed_at.zero_()
-    memory.refresh()
