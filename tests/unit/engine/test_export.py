@@ -12,12 +12,14 @@ from engine_jobs import logits_of, make_job, shake
 from transformers import AutoModelForCausalLM
 
 from pando_kernels import meft_loader
+from pando_kernels.meft.staging import Staging
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.export import Card, export_adapter
 from pando_worker.engine.loading import load_export
+from pando_worker.engine.rows_home import RowsHome
 from tiny_models import CONFIGS, random_sequences
 
 IDS = torch.arange(37) * 31 % 96
@@ -138,3 +140,41 @@ def test_the_folder_holds_what_hubs_expect(model_folder, tmp_path):
     assert card.startswith("---\nbase_model: tiny\nlibrary_name: peft\n")
     for expected in ("# ft:tiny:acme::12345678", "| job | ftjob-1 |", "rank 2"):
         assert expected in card
+
+
+def test_a_large_adapter_is_in_several_files(model_folder, tmp_path, monkeypatch):
+    base = load_base(model_folder("llama"))
+    monkeypatch.setattr("pando_worker.engine.export.SHARD_BYTES", 10_000)
+    adapter = exported(base, MEFT, tmp_path / "a")
+    files = sorted(file.name for file in (tmp_path / "a").glob("*.safetensors"))
+    assert len(files) > 2
+    assert files[0] == f"adapter_model-00001-of-{len(files):05d}.safetensors"
+    index = json.loads((tmp_path / "a" / "adapter_model.safetensors.index.json").read_text())
+    assert sorted(index["weight_map"]) == sorted(adapter.parameters)
+    assert sorted(set(index["weight_map"].values())) == files
+    model = meft_loader.load_adapter(stock(model_folder("llama")), tmp_path / "a")
+    expected = logits_of(base, adapter.layers, IDS)
+    assert_same(expected, plain_logits(model))
+    assert_same(expected, logits_of(base, load_export(base, tmp_path / "a"), IDS))
+
+
+def test_rows_stay_on_the_host_when_they_are_to(model_folder, tmp_path):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, MEFT, tmp_path / "a")
+    model = stock(model_folder("llama"))
+    meft_loader.load_adapter(model, tmp_path / "a", rows_on="cpu")
+    assert_same(logits_of(base, adapter.layers, IDS), plain_logits(model))
+    sizes = sum(t.numel() for n, t in model.state_dict().items() if ".meft." in n)
+    assert sizes == adapter.vector.parameter_count
+    sparse = model.get_submodule(next(iter(adapter.layers))).meft
+    model.to("meta")
+    assert sparse.router.device.type == "meta"
+    assert sparse.keys.device.type == sparse.values.device.type == "cpu"
+
+
+def test_staged_rows_give_the_same_logits(model_folder, tmp_path):
+    base = load_base(model_folder("llama"))
+    adapter = exported(base, MEFT, tmp_path / "a")
+    staging = Staging(torch.device("cpu"), torch.float32, 1000, 20_000)
+    layers = load_export(base, tmp_path / "a", RowsHome(staging=staging))
+    assert_same(logits_of(base, layers, IDS), logits_of(base, adapter.layers, IDS))
