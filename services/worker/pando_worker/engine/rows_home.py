@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pando_kernels.meft.memory import HostJobMemory, HostMemory, JobMemory, Memory
 from pando_kernels.meft.rows import LayerRows, RowShape, frozen_rows, make_rows
+from pando_kernels.meft.staged_job import StagedJob
 from pando_kernels.meft.staging import Staging
 from pando_shared.memory import MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES
 
@@ -34,7 +35,9 @@ class RowsHome:
         """
         if self.staging is None:
             return [HostMemory(LayerRows(k, v, k, v, k.new_zeros(k.shape[:2]))) for k, v in layers]
-        return self.staging.job(frozen_rows(shape, layers, compute, self.staging.pinned)).layers
+        return StagedJob(
+            self.staging, frozen_rows(shape, layers, compute, self.staging.pinned)
+        ).layers
 
     def open(
         self, shape: RowShape, keys: Callable[[int, Tensor], None], compute: torch.dtype
@@ -47,7 +50,7 @@ class RowsHome:
         if self.staging is None:
             return HostJobMemory(make_rows(shape, keys, torch.float32, False, self.folder))
         rows = make_rows(shape, keys, compute, self.staging.pinned, self.folder)
-        return self.staging.job(rows)
+        return StagedJob(self.staging, rows)
 
 
 #: Rows lie where the processor that computes reads them.
