@@ -15,12 +15,16 @@ from triton_interpreter import device, mend_bf16
 
 from pando_kernels import triton_ops
 from pando_kernels.backend import always_triton
+from pando_kernels.meft import expert_ops, triton_expert_ops
+from pando_kernels.meft.expert_ops import ExpertOps
+from pando_kernels.meft.staging import Staging
 from pando_kernels.segment_ops import SegmentOps, using
 from pando_kernels.triton import expand, unshrink
-from pando_shared.adapters import LoraConfig, PacaConfig
+from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.recompute import Recompute
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
+from pando_worker.engine.rows_home import RowsHome
 from tiny_models import random_sequences
 
 mend_bf16()
@@ -37,6 +41,7 @@ CONFIGS = [
 def on_triton():
     with ExitStack() as stack:
         stack.enter_context(using(cast(SegmentOps, triton_ops)))
+        stack.enter_context(expert_ops.using(cast(ExpertOps, triton_expert_ops)))
         stack.enter_context(always_triton())
         yield
 
@@ -106,6 +111,26 @@ def test_a_job_folded_into_the_base_owes_nothing(model_folder):
     expected = trained()
     with on_triton():
         found = trained()
+    assert distance(found, expected) < 1e-3
+
+
+def test_staged_rows_train_as_the_reference_does(model_folder):
+    """Fetched, looked up, pushed back and clipped by kernels, in two passes and a cache."""
+    config = MeftConfig(num_keys=24, top_k=3, num_experts=8, num_probes=2)
+
+    def trained(home: RowsHome | None) -> torch.Tensor:
+        engine = Engine(load_base(model_folder("llama"), str(device())), 80, home=home)
+        data = random_sequences(1, 4, longest=12)
+        job = make_job("j", config, data, batch_size=2, max_grad_norm=0.01)
+        engine.join(job)
+        steps_of(engine, ["j"], until=2)
+        return weights_of(engine.jobs["j"].adapter)
+
+    expected = trained(None)
+    expert = 3 * 32
+    staging = Staging(device(), torch.float32, 3 * expert, 2 * expert * 2 * 2 * 4)
+    with on_triton():
+        found = trained(RowsHome(staging=staging))
     assert distance(found, expected) < 1e-3
 
 

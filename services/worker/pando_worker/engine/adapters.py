@@ -18,7 +18,7 @@ from pando_kernels.paca import PacaLinear
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
-from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
+from pando_worker.engine.rows_home import RowsHome, make_home
 from pando_worker.engine.vector import ParameterVector, make_vector
 
 
@@ -65,9 +65,11 @@ class Adapter:
 
 
 def build_adapter(
-    base: BaseModel, config: AdapterConfig, seed: int, home: RowsHome = IN_MEMORY
+    base: BaseModel, config: AdapterConfig, seed: int, home: RowsHome | None = None
 ) -> Adapter:
     """A fresh adapter; `seed` and the module names decide its initial values, nothing else does.
+
+    `home`: where MEFT's rows are; None: in the host's memory.
 
     Raises:
         InvalidRequest: unknown target modules, a rank larger than a layer, no feed-forward network.
@@ -79,7 +81,7 @@ def build_adapter(
         case PacaConfig():
             return _paca(base, config, seed)
         case MeftConfig():
-            return _meft(base, config, seed, home)
+            return _meft(base, config, seed, home or make_home(base.device, base.dtype))
 
 
 def _rng(seed: int, name: str) -> torch.Generator:

@@ -22,7 +22,7 @@ from pando_worker.engine.microbatch import Result, run_microbatch
 from pando_worker.engine.optimizer import FinishedStep, finish_steps
 from pando_worker.engine.packed_batch import Share
 from pando_worker.engine.packing import Pending, pack, settle
-from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
+from pando_worker.engine.rows_home import RowsHome, make_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Engine:
         token_budget: int,
         lanes: int = 1,
         folds: bool | None = None,
-        home: RowsHome = IN_MEMORY,
+        home: RowsHome | None = None,
     ):
         """`token_budget`: tokens in work at once, at most (a longer sequence travels alone).
 
@@ -76,11 +76,11 @@ class Engine:
         `folds`: whether a PaCA job that is alone is written into the base for the time. None: where
         the base is fp32. In 16 bit the columns round the delta, and a job would learn a little
         differently alone than beside others.
-        `home`: where MEFT jobs' rows are.
+        `home`: where MEFT jobs' rows are; None: in the host's memory.
         """
         self.base = base
         self._lanes = Lanes(lanes)
-        self.home = home
+        self.home = home or make_home(base.device, base.dtype)
         self.full_token_budget = token_budget
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget

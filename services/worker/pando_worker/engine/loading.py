@@ -15,13 +15,13 @@ from pando_kernels.meft.rows import RowShape
 from pando_kernels.meft_loader import load_tensors
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
-from pando_worker.engine.rows_home import IN_MEMORY, RowsHome
+from pando_worker.engine.rows_home import RowsHome, make_home
 
 _PREFIX = "base_model.model."
 
 
 def load_export(
-    base: BaseModel, folder: Path, home: RowsHome = IN_MEMORY
+    base: BaseModel, folder: Path, home: RowsHome | None = None
 ) -> Mapping[str, LoraLinear | MeftLayer]:
     """The layers of an exported adapter, by module name; for forward passes only.
 
@@ -31,6 +31,7 @@ def load_export(
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_tensors(folder)
     if config["peft_type"] == "PANDO_MEFT":
+        home = home or make_home(base.device, base.dtype)
         return _meft_layers(base, config, tensors, home)
     rank = int(config["r"])
     scale = float(config["lora_alpha"]) / (rank**0.5 if config["use_rslora"] else rank)

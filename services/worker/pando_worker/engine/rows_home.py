@@ -53,11 +53,7 @@ class RowsHome:
         return StagedJob(self.staging, rows)
 
 
-#: Rows lie where the processor that computes reads them.
-IN_MEMORY = RowsHome()
-
-
-def make_home(device: torch.device, compute: torch.dtype, folder: Path | None) -> RowsHome:
+def make_home(device: torch.device, compute: torch.dtype, folder: Path | None = None) -> RowsHome:
     """The home for a base that is on this device and computes in this type."""
     if device.type == "cpu":
         return RowsHome(folder)
