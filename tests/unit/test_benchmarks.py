@@ -120,3 +120,100 @@ def test_every_setting_of_the_peer_has_the_same_gradient() -> None:
     assert max(float(grad.abs().max()) for grad in wanted) > 0
     for found in others:
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_meft_beside_a_dense_adapter(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"gpu": {"kept": true}}')
+    printed, told = smoke("meft.py", tmp_path, "--parts", "cpu")
+    sizes, rows = told["cpu"]["sizes"], told["cpu"]["rows"]
+    assert [row["keys"] for row in rows] == sizes["keys"]
+    assert all(0 < row["touched_rows"] <= row["keys"] for row in rows)
+    for row in rows:  # keys and values with gradients and two moments, fp32
+        assert row["dense"]["resident_bytes"] > 0.95 * 2 * row["keys"] * sizes["d"] * 16
+    assert told["gpu"] == {"kept": True}
+    assert printed.splitlines()[-2].startswith("dense")
+
+
+def test_the_dense_adapters_gradients_are_autograds() -> None:
+    from meft_sides import Dense, Problem
+
+    problem = Problem.of(7, 12)
+    dense = Dense(problem, 20)
+    dense.trained.value.normal_(generator=torch.Generator().manual_seed(0))
+    weights = dense.trained.value.clone().requires_grad_()
+    x = problem.x.clone().requires_grad_()
+    y = torch.relu(x @ weights[0].t()) @ weights[1]
+    y.backward(problem.dy)
+    dense.forward()
+    dense.backward()
+    torch.testing.assert_close(problem.y, y.detach())
+    torch.testing.assert_close(problem.dx, x.grad)
+    torch.testing.assert_close(dense.trained.gradient, weights.grad)
+
+
+def test_meft_rows_from_the_hosts_memory() -> None:
+    from meft_gpu import measure_gpu
+    from meft_sizes import DRY_RUN
+
+    told = measure_gpu(DRY_RUN, torch.device("cpu"), seconds=1e6)
+    staged, cached, resident = told["variants"]
+    assert told["skipped"] == []
+    assert [v["failure"] for v in told["variants"]] == [None] * 3
+    assert [v["name"] for v in told["variants"]] == ["staged", "cached", "resident"]
+    assert all(len(v["step_seconds"]) == DRY_RUN.steps for v in (staged, cached, resident))
+    for found in (staged, cached):
+        touched, moved = found["touched_rows"], found["moved"]
+        assert 0 < touched <= found["probed_rows"] <= found["all_rows"]
+        # A step of two microbatches, whose rows may overlap.
+        assert 0.95 * touched <= moved["rows_out"] <= 2 * touched * 1.05
+    assert staged["moved"]["splits"] > 0
+    assert staged["moved"]["hits"] > 0
+    # With everything cached, what the step before changed is all that comes in.
+    assert cached["moved"]["splits"] == 0
+    assert cached["moved"]["rows_in"] == pytest.approx(cached["touched_rows"], rel=0.05)
+
+
+def test_meft_recomputes_as_a_limit_needs_and_skips_what_the_host_cannot_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import meft_gpu
+    from meft_sizes import DRY_RUN
+
+    from pando_shared.recompute import Recompute
+
+    run_block = meft_gpu.run_block
+
+    def short_of_memory(*given: object) -> object:
+        if given[4] is not Recompute.BLOCK:
+            raise torch.OutOfMemoryError
+        return run_block(*given)
+
+    monkeypatch.setattr(meft_gpu, "run_block", short_of_memory)
+    told = meft_gpu.measure_gpu(DRY_RUN, torch.device("cpu"), seconds=1e6)
+    assert [v["recompute"] for v in told["variants"]] == ["block"] * 3
+    monkeypatch.setattr(meft_gpu, "available_bytes", lambda: 0)
+    told = meft_gpu.measure_gpu(DRY_RUN, torch.device("cpu"), seconds=1e6)
+    assert [v["name"] for v in told["variants"]] == ["resident"]
+    assert "the host has 0 GB" in told["skipped"][0]
+
+
+def test_rows_on_the_device_are_updated_as_torchs_adamw_does() -> None:
+    from meft_resident import ResidentMemory, device_rows
+
+    from pando_kernels.adamw import AdamWSettings
+    from pando_kernels.meft.rows import RowShape
+
+    rows = device_rows(RowShape(2, 3, 4, 8), torch.bfloat16, torch.device("cpu"))
+    memory, rng = ResidentMemory(rows), torch.Generator().manual_seed(0)
+    weights = rows.value.clone().requires_grad_()
+    optimizer = torch.optim.AdamW([weights], lr=0.01, weight_decay=0.1)
+    for step in (1, 2, 3):
+        gradient = torch.randn(rows.value.shape, generator=rng)
+        rows.gradient.copy_(gradient)
+        assert memory.collect() == pytest.approx(float(gradient.norm()), rel=1e-6)
+        memory.step(step, 0.01, AdamWSettings(weight_decay=0.1), 0.5)
+        weights.grad = 0.5 * gradient
+        optimizer.step()
+    torch.testing.assert_close(rows.value, weights.detach())
+    torch.testing.assert_close(rows.shadow, weights.detach().bfloat16())
+    assert not rows.gradient.any()
