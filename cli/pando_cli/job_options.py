@@ -51,6 +51,12 @@ class JobOptions:
     num_probes: Annotated[
         int | None, _option("meft: groups a token looks into.", panel=_ADAPTER)
     ] = None
+    balance: Annotated[
+        float | None, _option("meft: weight of even use of the groups.", panel=_ADAPTER)
+    ] = None
+    layers: Annotated[
+        str | None, _option("meft: blocks that get keys, 0,4-7.  Default: all.", panel=_ADAPTER)
+    ] = None
     epochs: Annotated[int | None, _option("Passes over the data.")] = None
     batch_size: Annotated[int | None, _option("Sequences per optimizer step.")] = None
     learning_rate: Annotated[float | None, _option("Peak learning rate.")] = None
@@ -116,6 +122,8 @@ class JobOptions:
                 "top_k": self.top_k,
                 "num_experts": self.num_experts,
                 "num_probes": self.num_probes,
+                "balance": self.balance,
+                "layers": None if self.layers is None else _numbers(self.layers),
             }
         )
 
@@ -147,3 +155,16 @@ class JobOptions:
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _numbers(text: str) -> list[int]:
+    """ "0,4-7" -> [0, 4, 5, 6, 7]. Raises UsageError."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(
+                f"--layers takes numbers and ranges, 0,4-7; got {text!r}", param="layers"
+            )
+        found += range(int(first), int(last if dash else first) + 1)
+    return found

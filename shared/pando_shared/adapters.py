@@ -96,7 +96,8 @@ class MeftConfig:
     `num_keys` keys a layer (M), of which each token uses the `top_k` largest among the keys of its
     `num_probes` best experts. `num_experts` must divide `num_keys`; left out, it is the divisor
     nearest to √M / 2. `balance` weighs a term that keeps the router from sending all tokens to the
-    same experts (0, as published: none).
+    same experts (0, as published: none). `layers` are the decoder blocks that get keys, counted
+    from 0; None: all.
     """
 
     type: Literal["meft"] = "meft"
@@ -105,6 +106,7 @@ class MeftConfig:
     num_experts: int | None = None
     num_probes: int = 8
     balance: float = 0.0
+    layers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         m = self.num_keys
@@ -118,6 +120,14 @@ class MeftConfig:
             "balance",
             f"balance must be 0 or more, got {self.balance}",
         )
+        if self.layers is not None:
+            _require(
+                len(self.layers) > 0
+                and min(self.layers) >= 0
+                and len(set(self.layers)) == len(self.layers),
+                "layers",
+                f"layers must name at least one block, each once, from 0 on; got {self.layers}",
+            )
         if self.num_experts is not None:
             _require(
                 self.num_experts >= 1 and m % self.num_experts == 0,
@@ -188,6 +198,13 @@ def _coerce(name: str, value: Any, annotation: str) -> Any:
             f"target_modules must be a name or a list of names, got {value!r}",
         )
         return tuple(names)
+    if name == "layers":
+        _require(
+            isinstance(value, list | tuple) and all(type(n) is int for n in value),
+            name,
+            f"layers must be a list of whole numbers, got {value!r}",
+        )
+        return tuple(value)
     if annotation.startswith("Literal"):
         _require(isinstance(value, str), name, f"{name} must be a string, got {value!r}")
         return value

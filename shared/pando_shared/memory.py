@@ -34,6 +34,8 @@ MEFT_CACHE_BYTES = 512 << 20
 #: layer of 8,192 keys beside an 8B base.
 MEFT_BUFFERS = 2
 MEFT_BUFFER_NUMBERS = 32 << 20
+#: Sums of single visits that a GPU holds at a time, unless the narrowest slab is more.
+_MEFT_SLAB_BYTES = 64 << 20
 #: What a key and its value have beside their numbers: a count and a step, int32, and a flag.
 _ROW_RECORD_BYTES = 4 + 4 + 1
 #: Logits that exist at a time, by the bytes of a number: few on a CPU, where a chunk should stay in
@@ -70,13 +72,17 @@ def trained_parameters(base: BaseShape, adapter: AdapterConfig) -> int:
                 for linear in _targets(base, adapter.target_modules)
             )
         case MeftConfig():
-            router = base.layers * adapter.experts * base.hidden_size
+            router = _meft_layers(base, adapter) * adapter.experts * base.hidden_size
             return _row_numbers(base, adapter) + router
 
 
 def _row_numbers(base: BaseShape, adapter: MeftConfig) -> int:
     """How many of MEFT's trained numbers are keys and values; the others are the router's."""
-    return base.layers * 2 * adapter.num_keys * base.hidden_size
+    return _meft_layers(base, adapter) * 2 * adapter.num_keys * base.hidden_size
+
+
+def _meft_layers(base: BaseShape, adapter: MeftConfig) -> int:
+    return base.layers if adapter.layers is None else len(adapter.layers)
 
 
 def _targets(base: BaseShape, names: tuple[str, ...]) -> list[LinearShape]:
@@ -116,7 +122,7 @@ def host_row_bytes(
         each = 4 + held.compute_bytes
     else:
         each = _TRAINED_BYTES + (2 if held.compute_bytes == 2 else 0)
-    records = base.layers * adapter.num_keys * _ROW_RECORD_BYTES
+    records = _meft_layers(base, adapter) * adapter.num_keys * _ROW_RECORD_BYTES
     return _row_numbers(base, adapter) * each + records
 
 
@@ -139,6 +145,18 @@ def _buffer_bytes(base: BaseShape, adapters: Sequence[AdapterConfig], held: Base
         if _row_numbers(base, adapter) * held.compute_bytes > MEFT_CACHE_BYTES:
             values = max(values, numbers)
     return MEFT_BUFFERS * 2 * (values * held.compute_bytes + gradients * 4)
+
+
+def _meft_scratch_bytes(adapters: Sequence[AdapterConfig], token_budget: int) -> int:
+    """What sums over experts take on a GPU for a while: a slab of each visit's own sum, and its
+    weights in 16 bits."""
+    visits = [
+        (token_budget * a.probes, a.num_keys // a.experts)
+        for a in adapters
+        if isinstance(a, MeftConfig)
+    ]
+    slab = max((max(_MEFT_SLAB_BYTES, 512 * count) for count, _ in visits), default=0)
+    return slab + max((2 * count * width for count, width in visits), default=0)
 
 
 def activation_bytes_per_token(
@@ -214,7 +232,7 @@ def predict_peak_bytes(
     else:
         logits *= 2 * element_bytes  # a GPU works in place
         beside = _reduction_bytes(base, adapters, token_budget)
-        beside += _buffer_bytes(base, adapters, held)
+        beside += _buffer_bytes(base, adapters, held) + _meft_scratch_bytes(adapters, token_budget)
     step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
     return resident + trained + step + beside
 

@@ -40,10 +40,14 @@ paca_configs = st.builds(
     target_modules=targets,
 )
 meft_configs = st.builds(
-    lambda keys, k, probes: MeftConfig(num_keys=keys, top_k=min(k, keys), num_probes=probes),
+    lambda keys, k, probes, balance, layers: MeftConfig(
+        num_keys=keys, top_k=min(k, keys), num_probes=probes, balance=balance, layers=layers
+    ),
     st.integers(1, 1 << 14),
     st.integers(1, 1 << 14),
     st.integers(1, 64),
+    st.floats(0, 1),
+    st.none() | st.lists(st.integers(0, 80), min_size=1, unique=True).map(tuple),
 )
 adapter_configs = lora_configs | paca_configs | meft_configs
 

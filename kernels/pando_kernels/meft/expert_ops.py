@@ -65,7 +65,7 @@ class ExpertOps(Protocol):
 
     def weigh(self, weights: Tensor, x: Tensor, visits: Visits, gradient: Blocks) -> None:
         """gradient[e] += Σ weights[t, p]ᵀ x[t] over the expert's visits, for experts at hand;
-        the gradient's table is fp32 or wider."""
+        the gradient's table is fp32 or wider. On a GPU weights are rounded to x's type."""
         ...
 
 

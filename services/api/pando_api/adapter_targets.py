@@ -8,8 +8,15 @@ from pando_shared.errors import InvalidRequest
 
 
 def require_targets(base: BaseModel, adapter: AdapterConfig) -> None:
-    """Raises InvalidRequest for unknown target modules or a PaCA rank wider than a target."""
+    """Raises InvalidRequest for unknown target modules or layers, or a PaCA rank wider than a
+    target."""
     if isinstance(adapter, MeftConfig):
+        if adapter.layers is not None and max(adapter.layers) >= base.layers:
+            raise InvalidRequest(
+                f"{base.name} has {base.layers} blocks, 0 to {base.layers - 1}; layers names "
+                f"{max(adapter.layers)}",
+                param="adapter.layers",
+            )
         return
     widths = {linear.name: linear.in_features for linear in base.linears}
     targets = tuple(widths) if adapter.target_modules == ALL_LINEAR else adapter.target_modules

@@ -21,6 +21,8 @@ def test_every_knob_lands_in_its_place() -> None:
         adapter="meft",
         num_keys=4096,
         top_k=32,
+        balance=0.01,
+        layers="0, 4-6",
         epochs=2,
         learning_rate=1e-3,
         seed=0,
@@ -29,7 +31,13 @@ def test_every_knob_lands_in_its_place() -> None:
         metadata=["a=1", "b=x=y"],
     )
     body = options.body("file-1", "file-2")
-    assert body["adapter"] == {"type": "meft", "num_keys": 4096, "top_k": 32}
+    assert body["adapter"] == {
+        "type": "meft",
+        "num_keys": 4096,
+        "top_k": 32,
+        "balance": 0.01,
+        "layers": [0, 4, 5, 6],
+    }
     knobs = body["method"]["supervised"]["hyperparameters"]
     assert knobs == {"n_epochs": 2, "learning_rate": 1e-3}
     assert body["metadata"] == {"a": "1", "b": "x=y"}
@@ -40,6 +48,12 @@ def test_every_knob_lands_in_its_place() -> None:
 def test_target_modules_are_a_list() -> None:
     adapter = JobOptions(model="tiny", target_modules="q_proj, v_proj").body("f", None)["adapter"]
     assert adapter["target_modules"] == ["q_proj", "v_proj"]
+
+
+@pytest.mark.parametrize("layers", ["", "a", "3-", "-3", "1,,2", "1.5"])
+def test_layers_must_be_numbers(layers: str) -> None:
+    with pytest.raises(UsageError, match="0,4-7"):
+        JobOptions(model="tiny", adapter="meft", layers=layers).body("f", None)
 
 
 @pytest.mark.parametrize("pair", ["a", "=1", ""])

@@ -109,6 +109,10 @@ class TestTargets:
         with pytest.raises(InvalidRequest, match="rank 33 exceeds the 32 input columns"):
             build_adapter(base, PacaConfig(rank=33), 0)
 
+    def test_meft_in_a_layer_that_is_not_there(self, base):
+        with pytest.raises(InvalidRequest, match="2 feed-forward networks; layers names 2"):
+            build_adapter(base, MeftConfig(layers=(0, 2)), 0)
+
 
 class TestFreshAdapters:
     @pytest.mark.parametrize("config", METHODS.values(), ids=list(METHODS))

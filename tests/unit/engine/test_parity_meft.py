@@ -17,6 +17,7 @@ STEPS = 20
 SUBJECTS = {
     "few": MeftConfig(num_keys=64, top_k=4, num_experts=8, num_probes=3),
     "all": MeftConfig(num_keys=20, top_k=20, num_experts=4, num_probes=9),
+    "one-layer": MeftConfig(num_keys=64, top_k=4, num_experts=8, num_probes=3, layers=(1,)),
     "default-experts": MeftConfig(num_keys=128, top_k=16),
 }
 

@@ -108,7 +108,8 @@ def buffers(adapters: list[AdapterConfig], held: BaseFormat) -> int:
     own = sum(adapter_bytes(WIDE, adapter, held, GPU) for adapter in adapters)
     # A chunk of B's partial sums for each job more.
     sums = len(adapters) * 2 * WIDE.intermediate_size * 4
-    return together - alone - own - sums
+    slab = 64 * MIB if adapters else 0
+    return together - alone - own - sums - slab
 
 
 def test_buffers_are_there_once_and_as_large_as_the_largest_job_makes_them():
@@ -150,6 +151,16 @@ def test_a_gpu_workers_host_holds_process_rows_and_one_checkpoint():
         assert on_disk == process + host_row_bytes(BASE, MEFT, held, rows_on_disk=True) + meft
 
 
+def test_some_layers_take_their_share():
+    half = replace(MEFT, layers=(1,))
+    assert 2 * trained_parameters(BASE, half) == trained_parameters(BASE, MEFT) == ROWS + ROUTER
+    for device in (CPU, GPU):
+        assert 2 * adapter_bytes(BASE, half, HALF, device) == adapter_bytes(
+            BASE, MEFT, HALF, device
+        )
+    assert 2 * host_row_bytes(BASE, half, HALF) == host_row_bytes(BASE, MEFT, HALF)
+
+
 def test_a_cpu_has_no_second_memory():
     assert predict_host_bytes(BASE, [LORA, MEFT], FULL, CPU) == 0
     assert predict_host_bytes(BASE, [MEFT], HALF, CPU, rows_on_disk=True) == 0
@@ -189,7 +200,8 @@ def test_the_peak_of_a_gpu_whatever_it_computes_in(held, each):
     trained = ROWS * element + ROUTER * each + trained_parameters(BASE, LORA) * each
     gradients = 2 * 2 * 4 * 12 * 8  # all rows are cached
     sums = 3 * 2 * 24 * 3 * 4  # a chunk of 512 rows, and one for each of two jobs; rank 3
+    scratch = 64 * MIB + 2 * 10 * 2 * 3  # a slab, and weights of 10 tokens' 2 experts of 3 keys
     assert predict_peak_bytes(BASE, [MEFT, LORA], tokens, held, GPU, 77) == (
-        77 + trained + tokens * per_token + backward + logits + gradients + sums
+        77 + trained + tokens * per_token + backward + logits + gradients + sums + scratch
     )
     assert logits_rows(100, element) > tokens

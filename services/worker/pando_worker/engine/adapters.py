@@ -72,7 +72,8 @@ def build_adapter(
     `home`: where MEFT's rows are; None: in the host's memory.
 
     Raises:
-        InvalidRequest: unknown target modules, a rank larger than a layer, no feed-forward network.
+        InvalidRequest: unknown target modules or layers, a rank larger than a layer, no
+            feed-forward network.
         OSError: the disk that rows are mapped to has no room for them.
     """
     match config:
@@ -163,7 +164,14 @@ def _meft(base: BaseModel, config: MeftConfig, seed: int, home: RowsHome) -> Ada
             f"{base.path} has no feed-forward network that MEFT can work beside", param="adapter"
         )
     experts, d = config.experts, base.hidden_size
-    names = tuple(base.feed_forwards)
+    chosen = range(len(base.feed_forwards)) if config.layers is None else config.layers
+    if max(chosen) >= len(base.feed_forwards):
+        raise InvalidRequest(
+            f"{base.path} has {len(base.feed_forwards)} feed-forward networks; layers names "
+            f"{max(chosen)}",
+            param="adapter.layers",
+        )
+    names = tuple(base.feed_forwards[index] for index in sorted(chosen))
     shape = RowShape(len(names), experts, config.num_keys // experts, d)
     rngs = [_rng(seed, name) for name in names]
 
