@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from pando_kernels.plan import make_plan
-from pando_shared.adapters import LoraConfig, PacaConfig
+from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import load_base, open_base
