@@ -75,8 +75,9 @@ _SMALLEST_TOKEN_BUDGET = 256
 #: one goes without; BLOCK costs a third more work, and makes none larger than it must be.
 _LARGE_ENOUGH = {Recompute.NOTHING: 8192, Recompute.CHEAP: 512, Recompute.BLOCK: 0}
 _LARGEST_OF_BLOCK = 1024
-#: A round recomputes less than planned for while it stays below this share of the memory.
-_COMFORTABLE = 0.9
+#: A round recomputes less than planned for while it stays below this share of the memory: what the
+#: default head-room of admission leaves.
+_COMFORTABLE = 1 / 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,14 @@ def microbatch_on(
     worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
 ) -> MicrobatchPlan:
     """How `worker` would train these adapters on `base` together: with the least recomputing that
-    its memory allows, which is more while adapters are few.
+    its memory allows, which is more while adapters are few. A job that fits in no other way gets
+    the worker to itself, and what it takes of recomputing.
 
     A sequence of `longest` tokens is never split, even where it exceeds the token budget.
     """
     budget, most = _tokens_and_recompute(worker, base)
+    if len(adapters) == 1:
+        most = Recompute.BLOCK
     tokens = max(budget, longest)
     for recompute in Recompute:
         peak = predict_peak_bytes(

@@ -17,6 +17,7 @@ from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.fleet import assumed_worker, largest, microbatch_on, predict_on
 from pando_shared.memory import Needs, predict_host_bytes, predict_peak_bytes, resident_bytes
+from pando_shared.recompute import Recompute
 from pando_shared.settings import Settings
 
 BASE = BaseModel(
@@ -112,3 +113,30 @@ def test_whoever_lacks_least_of_its_tightest_memory_comes_closest():
     assert (worker.id, len(lacks)) == ("b", 2)
     worker, lacks = closest([*candidates, (gpu("d", 200, 200), needs)], 0.1)
     assert (worker.id, lacks) == ("d", ())
+
+
+#: Llama 3.1 8B.
+EIGHT_BILLION = replace(
+    BASE,
+    hidden_size=4096,
+    intermediate_size=14336,
+    layers=32,
+    heads=32,
+    kv_heads=8,
+    head_dim=128,
+    vocab_size=128_256,
+    parameters=8_030_000_000,
+    linears=(Linear("q_proj", 4096, 4096, 32), Linear("up_proj", 4096, 14336, 32)),
+)
+
+
+def test_a_job_that_fits_in_no_other_way_has_the_worker_recompute_for_it_alone():
+    """800 million parameters beside an 8B base on a card of 24 GB."""
+    card = make_worker("gpu", device="cuda:0", budget_bytes=int(21.6e9), token_budget=16384)
+    card = replace(card, base_format=BaseFormat("bfloat16"))
+    large = MeftConfig(num_keys=3072)
+    alone, together = (microbatch_on(card, EIGHT_BILLION, [large] * n) for n in (1, 2))
+    assert alone.recompute is Recompute.BLOCK
+    assert fits(card, alone.needs, 0.1)
+    assert together.recompute is not Recompute.BLOCK
+    assert not fits(card, together.needs, 0.1)
