@@ -183,7 +183,9 @@ def _timed(
 
 
 def _medians(steps: Sequence[Sequence[float]], resident_bytes: int) -> SideFound:
-    forward, backward, update = map(statistics.median, zip(*steps, strict=True))
+    forward, backward, update = (
+        round(statistics.median(phase), 3) for phase in zip(*steps, strict=True)
+    )
     return SideFound(forward, backward, update, resident_bytes)
 
 
