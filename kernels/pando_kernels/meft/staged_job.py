@@ -87,11 +87,11 @@ class StagedJob:
             update = partial(self.rows.step, index, step, learning_rate, settings, scale)
             layer.forget_ahead()
             layer.outdated(self.touched[index].clone(), self.staging.updates.submit(update))
+            layer.step_done()
         self.touched.zero_()
         some_cached = 0 < self._hot < self.rows.shape.experts
-        if (
-            some_cached and step & (step - 1) == 0
-        ):  # after steps 1, 2, 4, 8, …: what is hot is soon known
+        # After steps 1, 2, 4, 8, …: what is hot is soon known.
+        if some_cached and step & (step - 1) == 0:
             self._cache_hottest()
 
     def _cache_hottest(self) -> None:
@@ -124,7 +124,7 @@ class StagedJob:
         self.settle()
         self.staging.outward.synchronize()
         for layer in self.layers:
-            layer.forget_ahead()
+            layer.give_up_step()
         self.rows.touched.logical_or_(self.touched.flatten(1).cpu())
         self.rows.abandon()
         self.touched.zero_()

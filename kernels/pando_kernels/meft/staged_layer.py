@@ -39,11 +39,14 @@ class StagedMemory:
         self._cache = torch.zeros((2, hot, *self._size), dtype=self.dtype, device=device)
         self._at_once = min(job.staging.blocks(shape.width * shape.d), shape.experts)
         self._all = _places(shape.experts, range(shape.experts), self._at_once, device)
+        #: Visits of each expert in past steps, of which older ones count less, and in this one.
         self.heat = torch.zeros(shape.experts, device=device)
+        self._warmth = torch.zeros_like(self.heat)
         self._keys_ahead: _Ahead | None = None
         self._values_ahead: _Ahead | None = None
         self._arrived: torch.cuda.Event | None = None
-        self._probed = torch.zeros(shape.experts, dtype=torch.bool, device=device)
+        #: Experts visited, and rows used, in the last forward pass.
+        self.probed = torch.zeros(shape.experts, dtype=torch.bool, device=device)
         self._used = torch.zeros((shape.experts, shape.width), dtype=torch.bool, device=device)
         #: Rows of the cache that are behind the host's, and who is still changing those.
         self._stale: Tensor | None = torch.ones_like(self._used)
@@ -64,8 +67,7 @@ class StagedMemory:
         return self._job.touched[self._index]
 
     def keys(self, visits: Visits) -> Iterator[Blocks]:
-        self._probed = visits.probed
-        self.heat += visits.starts.diff()
+        self.probed = visits.probed
         needed = visits.probed[:, None].expand(-1, self.width)
         ahead, self._keys_ahead = self._keys_ahead, None
         orders = needed.to(torch.int8) * Fetch.COPY
@@ -108,6 +110,7 @@ class StagedMemory:
         orders = torch.where(self.touched, Push.ADD, Push.WRITE).to(torch.int8)
         orders.masked_fill_(~used, Push.KEEP)
         self.touched.logical_or_(used)
+        self._warmth += visits.starts.diff()
         job, outward = self._job, self._job.staging.outward
         job.count_writes(orders)
         for where in self._all:
@@ -123,7 +126,7 @@ class StagedMemory:
 
     def look_ahead(self, x: Tensor) -> None:
         """Guess the next layer's experts from this one's input, which a residual stream changes
-        little, and send for their keys."""
+        little, and send for their keys; and for the values that were of use there last."""
         if self._index + 1 < len(self._job.routers):
             following = self._job.layers[self._index + 1]
             router, probes = self._job.routers[self._index + 1]
@@ -131,11 +134,14 @@ class StagedMemory:
             probed = scores.new_zeros(scores.shape[1], dtype=torch.bool)
             probed[scores.topk(probes, dim=1).indices.flatten()] = True
             following.send_for_keys(probed)
+            following.send_for_values(probed)
 
     def look_back(self) -> None:
         """The layer before needs what its forward pass needed."""
         if self._index > 0:
-            self._job.layers[self._index - 1].send_for_values()
+            before = self._job.layers[self._index - 1]
+            before.send_for_values(before.probed)
+            before.send_for_keys(before.probed)
 
     def send_for_keys(self, probed: Tensor) -> None:
         """Set out with these experts' keys, bool [E]."""
@@ -143,10 +149,10 @@ class StagedMemory:
             orders = probed[:, None].expand(-1, self.width).to(torch.int8) * Fetch.COPY
             self._keys_ahead = self._send(self._rows.keys, orders)
 
-    def send_for_values(self) -> None:
-        """Set out with the values that the forward pass used."""
+    def send_for_values(self, probed: Tensor) -> None:
+        """Set out with the values that the last forward pass used, of these experts, bool [E]."""
         if self._values_ahead is None:
-            orders = _value_orders(self._probed, self._used)
+            orders = _value_orders(probed, self._used & probed[:, None])
             self._values_ahead = self._send(self._rows.values, orders)
 
     def _send(self, source: Tensor, orders: Tensor) -> _Ahead | None:
@@ -194,6 +200,16 @@ class StagedMemory:
         """The host's rows, bool [E, c], are others, or will be when the update is done."""
         self._stale = rows if self._stale is None else self._stale | rows
         self._update = update
+
+    def step_done(self) -> None:
+        """The step's visits count from now on."""
+        self.heat += self._warmth
+        self._warmth.zero_()
+
+    def give_up_step(self) -> None:
+        """The step's visits never count: it will be made again."""
+        self.forget_ahead()
+        self._warmth.zero_()
 
     def settle(self) -> None:
         if self._update is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from adapter_tensors import weights_of
@@ -101,6 +103,22 @@ def test_a_full_cache_is_only_refreshed(folder):
     everything = 2 * memory.rows.counts.numel()
     changed = 2 * (int(memory.rows.counts.sum()) - last)
     assert memory.traffic.rows_in == everything + changed
+
+
+def test_a_step_given_up_and_a_validation_change_nothing_of_the_cache(folder):
+    """What is cached has a part in how sums are rounded, so it follows from finished steps."""
+    straight, disturbed = staged(folder, "some-cached", 40), staged(folder, "some-cached", 40)
+    for engine in (straight, disturbed):
+        engine.join(replace(subject(), valid=random_sequences(8, 6)))
+    steps_of(straight, ["j"])
+    for until in (3, 4, 6):
+        steps_of(disturbed, ["j"], until=until)
+        disturbed.validate("j")
+        disturbed.step()
+        disturbed.jobs["j"].abandon_batch()
+    steps_of(disturbed, ["j"])
+    ours, theirs = (weights_of(engine.jobs["j"].adapter) for engine in (disturbed, straight))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("room", ["many-passes", "some-cached"])
