@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -22,9 +23,13 @@ def pin(tensor: Tensor) -> None:
     almost half.
 
     Raises:
-        torch.cuda.CudaError: the machine lets the process lock no more memory.
+        RuntimeError: the machine lets the process lock no more memory.
     """
     cudart = torch.cuda.cudart()
     address = tensor.data_ptr()
-    torch.cuda.check_error(int(cudart.cudaHostRegister(address, tensor.nbytes, 0)))
+    error = int(cudart.cudaHostRegister(address, tensor.nbytes, 0))
+    if error:
+        with suppress(RuntimeError):  # CUDA remembers the error until somebody asks, which this is
+            torch.zeros(1, device="cuda")
+        raise RuntimeError(f"{tensor.nbytes} bytes of host memory cannot be locked (CUDA: {error})")
     weakref.finalize(tensor, cudart.cudaHostUnregister, address)

@@ -89,6 +89,10 @@ class PacaConfig:
         return 1.0 if self.alpha is None else self.alpha / self.rank
 
 
+#: What a GPU sorts a token's best keys out of without help from memory.
+_MOST_KEYS_OF_A_TOKEN = 16384
+
+
 @dataclass(frozen=True, slots=True)
 class MeftConfig:
     """MEFT (ACL 2024): y = FFN(x) + W_V · TopK(ReLU(g · W_K x)), beside every frozen FFN.
@@ -134,6 +138,14 @@ class MeftConfig:
                 "num_experts",
                 f"num_experts must divide num_keys ({m}), got {self.num_experts}",
             )
+
+        looked_at = self.probes * (m // self.experts)
+        _require(
+            looked_at <= _MOST_KEYS_OF_A_TOKEN,
+            "num_probes",
+            f"a token would look at {looked_at} keys, num_probes of num_keys / num_experts each; "
+            f"{_MOST_KEYS_OF_A_TOKEN} is the most: raise num_experts or lower num_probes",
+        )
 
     @property
     def experts(self) -> int:

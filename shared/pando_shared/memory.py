@@ -180,7 +180,9 @@ def activation_bytes_per_token(
             extra = element_bytes * adapter.rank * len(_targets(base, adapter.target_modules))
         case MeftConfig():
             inputs = d
+            # Products, activations and the widest of their gradients; a visit's gate and places.
             extra = 4 * 3 * adapter.probes * (adapter.num_keys // adapter.experts)
+            extra += 20 * adapter.probes + (4 * adapter.experts if adapter.balance else 0)
     whole = (kept + inputs) * element_bytes + extra
     match recompute:
         case Recompute.NOTHING:

@@ -59,9 +59,9 @@ class SideStream:
 
 
 def await_event(event: torch.cuda.Event | None) -> None:
-    """Have the computing stream wait."""
+    """Have the computing stream of the event's device wait."""
     if event is not None:
-        torch.cuda.current_stream().wait_event(event)
+        torch.cuda.current_stream(event.device).wait_event(event)
 
 
 @dataclass(slots=True)
@@ -80,10 +80,16 @@ class Buffer:
 
 @dataclass(slots=True)
 class Buffers:
-    """Buffers that are taken in turn; those that hold what somebody sent ahead are passed over."""
+    """Equally large buffers that are taken in turn; those that hold what somebody sent ahead are
+    passed over."""
 
     all: list[Buffer]
     _turn: int = field(default=0)
+
+    @property
+    def numbers(self) -> int:
+        """Of each."""
+        return self.all[0].numbers.numel()
 
     def take(self) -> Buffer:
         """One to use now, for the computing stream."""

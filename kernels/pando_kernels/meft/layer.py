@@ -15,9 +15,10 @@ from pando_kernels.meft.visits import Visits, visits_of
 
 @dataclass(frozen=True, slots=True)
 class MeftKept:
-    """What a layer's backward pass reads beside its input: 2 · P · c numbers a token, fp32."""
+    """What a layer's backward pass reads beside its input: 2 · P · c numbers a token, fp32. Scores
+    [t, E] are kept for the load-balance term alone."""
 
-    scores: Tensor
+    scores: Tensor | None
     visits: Visits
     products: Tensor
     activations: Tensor
@@ -42,6 +43,8 @@ class MeftLayer:
     probes: int
     top_k: int
     balance: float = 0.0
+    #: What must live as long as the layer does.
+    owner: object = None
 
     def forward(self, x: Tensor, out: Tensor) -> MeftKept:
         """x [t, d] of the memory's type, out [t, d] (added to)."""
@@ -56,7 +59,8 @@ class MeftLayer:
         for values in memory.values(visits, used):
             ops.combine(activations, values, visits, out)
         memory.look_ahead(x)
-        return MeftKept(scores, visits, products, activations, used)
+        kept_scores = scores if self.balance else None
+        return MeftKept(kept_scores, visits, products, activations, used)
 
     def backward(
         self, x: Tensor, dout: Tensor, dx: Tensor | None, kept: MeftKept, balance: Balance | None
@@ -72,8 +76,8 @@ class MeftLayer:
         for grad_keys, grad_values in memory.gradients(visits, touched):
             ops.weigh(kept.activations, dout, visits, grad_values)
             ops.weigh(d_products, x, visits, grad_keys)
-        d_scores = torch.zeros_like(kept.scores).scatter_(1, visits.experts, d_gates)
-        if self.balance and balance is not None:
+        d_scores = d_gates.new_zeros(len(x), len(self.router)).scatter_(1, visits.experts, d_gates)
+        if kept.scores is not None and balance is not None:
             d_scores += self.balance * balance_gradient(kept.scores, visits.experts, balance)
         self.grad_router.addmm_(d_scores.t(), x.to(self.router.dtype))
         if dx is not None:

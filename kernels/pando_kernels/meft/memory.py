@@ -53,7 +53,8 @@ class Memory(Protocol):
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Rows since the start: moved to the device and back, and wanted there and found in its
-    cache; passes more than one that a layer needed; seconds that copies took."""
+    cache; passes more than one that a layer needed; seconds that copies beside the computing stream
+    took, of all jobs since one last asked."""
 
     rows_in: int = 0
     rows_out: int = 0
@@ -83,12 +84,18 @@ class JobMemory(Protocol):
     @property
     def traffic(self) -> Traffic: ...
 
+    @property
+    def device_bytes(self) -> int:
+        """What it holds of the memory of the device that computes."""
+        ...
+
     def connect(self, routers: Sequence[tuple[Tensor, int]]) -> None:
         """Tell every layer's router [E, d] and the experts that a token probes, for guesses."""
         ...
 
     def collect(self) -> float:
-        """Wait until the step's gradients are in the host's memory; returns their norm."""
+        """Wait until the step's gradients are in the host's memory; returns their norm, NaN if an
+        update before has failed."""
         ...
 
     def step(self, step: int, learning_rate: float, settings: AdamWSettings, scale: float) -> None:
@@ -152,6 +159,10 @@ class HostJobMemory:
         self.rows = rows
         self.layers = tuple(HostMemory(rows.layer(i)) for i in range(rows.shape.layers))
         self.traffic = Traffic()
+
+    @property
+    def device_bytes(self) -> int:
+        return self.rows.bytes
 
     def connect(self, routers: Sequence[tuple[Tensor, int]]) -> None:
         pass

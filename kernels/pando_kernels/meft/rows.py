@@ -18,6 +18,8 @@ from pando_kernels.transfer import pin
 
 #: Beyond this share of touched rows it is quicker to read a whole table than to gather from it.
 _MOST = 0.5
+#: Numbers of a table that are gathered at a time.
+_GATHERED_NUMBERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,11 @@ class HostRows:
             if not len(rows):
                 continue
             if len(rows) < _MOST * len(touched):
-                gradient = gradient.index_select(1, rows)
-            squares += float(torch.linalg.vector_norm(gradient)) ** 2
+                some = rows.split(max(1, _GATHERED_NUMBERS // self.shape.d))
+                norms = [torch.linalg.vector_norm(gradient.index_select(1, at)) for at in some]
+            else:
+                norms = [torch.linalg.vector_norm(gradient)]
+            squares += sum(float(norm) ** 2 for norm in norms)
         return float(squares**0.5)
 
     def step(

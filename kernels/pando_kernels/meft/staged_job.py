@@ -9,6 +9,8 @@ needed than a buffer holds, the layer is passed several times.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +24,8 @@ from pando_kernels.meft.row_copies import Fetch, Push
 from pando_kernels.meft.rows import HostRows
 from pando_kernels.meft.staged_layer import StagedMemory
 from pando_kernels.meft.staging import Staging
+
+log = logging.getLogger(__name__)
 
 
 class StagedJob:
@@ -38,10 +42,13 @@ class StagedJob:
         each = rows.layer(0).keys.dtype.itemsize * 2 * expert * shape.layers
         hot = min(shape.experts, staging.cache_bytes // each)
         numbers = min(staging.blocks(expert), shape.experts) * expert
-        staging.make_room(numbers)
+        staging.make_room(0 if hot == shape.experts else numbers, numbers)
         self._hot = hot
         self.layers = [StagedMemory(self, index, hot) for index in range(shape.layers)]
         self.splits = 0
+        #: Whether the backward pass is under way: what it makes again looks ahead at nothing.
+        self.goes_back = False
+        self._failure: Exception | None = None
         self._counts = torch.zeros(3, dtype=torch.int64, device=staging.device)
         #: By itself, as a side stream counts here beside the computing one.
         self._refreshed = torch.zeros((), dtype=torch.int64, device=staging.device)
@@ -67,9 +74,15 @@ class StagedJob:
     def traffic(self) -> Traffic:
         return self._told
 
+    @property
+    def device_bytes(self) -> int:
+        return sum(layer.cache_bytes for layer in self.layers)
+
     def collect(self) -> float:
         self.settle()
-        seconds = self.staging.outward.synchronize() + self.staging.inward.synchronize()
+        if self._failure is not None:  # half an update is none: the job must not go on
+            return math.nan
+        seconds = self.staging.synchronize()
         self.rows.touched.copy_(self.touched.flatten(1))
         rows_in, rows_out, hits = self._counts.tolist()
         self._told = replace(
@@ -84,7 +97,7 @@ class StagedJob:
 
     def step(self, step: int, learning_rate: float, settings: AdamWSettings, scale: float) -> None:
         for index, layer in enumerate(self.layers):
-            update = partial(self.rows.step, index, step, learning_rate, settings, scale)
+            update = partial(self._update, index, step, learning_rate, settings, scale)
             layer.forget_ahead()
             layer.outdated(self.touched[index].clone(), self.staging.updates.submit(update))
             layer.step_done()
@@ -93,6 +106,16 @@ class StagedJob:
         # After steps 1, 2, 4, 8, …: what is hot is soon known.
         if some_cached and step & (step - 1) == 0:
             self._cache_hottest()
+
+    def _update(
+        self, index: int, step: int, learning_rate: float, settings: AdamWSettings, scale: float
+    ) -> None:
+        """In a thread of its own: whatever goes wrong is this job's alone."""
+        try:
+            self.rows.step(index, step, learning_rate, settings, scale)
+        except (RuntimeError, MemoryError) as error:
+            log.exception("rows of layer %d cannot be updated", index)
+            self._failure = error
 
     def _cache_hottest(self) -> None:
         heat = torch.stack([layer.heat for layer in self.layers]).cpu()
@@ -122,7 +145,8 @@ class StagedJob:
 
     def abandon(self) -> None:
         self.settle()
-        self.staging.outward.synchronize()
+        self.staging.synchronize()
+        self.goes_back = False
         for layer in self.layers:
             layer.give_up_step()
         self.rows.touched.logical_or_(self.touched.flatten(1).cpu())

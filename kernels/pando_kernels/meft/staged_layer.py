@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import proxy
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class StagedMemory:
 
     def __init__(self, job: StagedJob, index: int, hot: int):
         shape, device = job.rows.shape, job.staging.device
-        self._job, self._index = job, index
+        self._job, self._index = proxy(job), index  # the job has its layers: no circle
         self._rows: LayerRows = job.rows.layer(index)
         self._size = (shape.width, shape.d)
         self._cache = torch.zeros((2, hot, *self._size), dtype=self.dtype, device=device)
@@ -62,9 +63,14 @@ class StagedMemory:
         return self._size[0]
 
     @property
+    def cache_bytes(self) -> int:
+        return self._cache.nbytes
+
+    @property
     def touched(self) -> Tensor:
         """Rows that the step in progress has gradients of, bool [E, c], on the device."""
-        return self._job.touched[self._index]
+        touched: Tensor = self._job.touched[self._index]
+        return touched
 
     def keys(self, visits: Visits) -> Iterator[Blocks]:
         self.probed = visits.probed
@@ -83,28 +89,28 @@ class StagedMemory:
         self, source: Tensor, cache: Tensor, orders: Tensor, ahead: _Ahead | None
     ) -> Iterator[Blocks]:
         """The cached experts, then the others, as many at a time as a buffer holds."""
-        await_event(self._arrived)
-        self._arrived = None
-        self._freshen()
         job = self._job
-        job.count_reads(orders, self._is_hot, None if ahead is None else ahead.orders)
-        for where in self._hot:
-            yield Blocks(cache, where)
-        for turn, where in enumerate(self._cold):
-            missing = orders
-            if turn == 0 and ahead is not None:
-                buffer = ahead.buffer
-                await_event(buffer.ready)
-                missing = orders.masked_fill(ahead.orders == orders, Fetch.KEEP)
-            else:
-                buffer = job.staging.reads.take()
-            blocks = Blocks(buffer.blocks(self._at_once, *self._size), where)
-            fetch_rows(source, missing, blocks)
-            try:
+        try:
+            await_event(self._arrived)
+            self._arrived = None
+            self._freshen()
+            job.count_reads(orders, self._is_hot, None if ahead is None else ahead.orders)
+            for where in self._hot:
+                yield Blocks(cache, where)
+            for turn, where in enumerate(self._cold):
+                missing = orders
+                if turn == 0 and ahead is not None:
+                    buffer = ahead.buffer
+                    missing = orders.masked_fill(ahead.orders == orders, Fetch.KEEP)
+                else:
+                    buffer = job.staging.reads.take()
+                blocks = Blocks(buffer.blocks(self._at_once, *self._size), where)
+                fetch_rows(source, missing, blocks)
                 yield blocks
-            finally:
-                buffer.reserved = False
-        job.splits += max(0, len(self._cold) - 1)
+            job.splits += max(0, len(self._cold) - 1)
+        finally:
+            if ahead is not None:
+                ahead.buffer.reserved = False
 
     def gradients(self, visits: Visits, used: Tensor) -> Iterator[tuple[Blocks, Blocks]]:
         orders = torch.where(self.touched, Push.ADD, Push.WRITE).to(torch.int8)
@@ -127,7 +133,7 @@ class StagedMemory:
     def look_ahead(self, x: Tensor) -> None:
         """Guess the next layer's experts from this one's input, which a residual stream changes
         little, and send for their keys; and for the values that were of use there last."""
-        if self._index + 1 < len(self._job.routers):
+        if self._index + 1 < len(self._job.routers) and not self._job.goes_back:
             following = self._job.layers[self._index + 1]
             router, probes = self._job.routers[self._index + 1]
             scores = torch.mm(x.to(router.dtype), router.t())
@@ -138,6 +144,7 @@ class StagedMemory:
 
     def look_back(self) -> None:
         """The layer before needs what its forward pass needed."""
+        self._job.goes_back = self._index > 0
         if self._index > 0:
             before = self._job.layers[self._index - 1]
             before.send_for_values(before.probed)
@@ -173,10 +180,8 @@ class StagedMemory:
         return _Ahead(buffer, orders)
 
     def _freshen(self) -> None:
-        """Wait for the host's update of these rows, and bring it to the cache."""
-        if self._update is not None:
-            self._update.result()
-            self._update = None
+        """Bring what the host has updated to the cache."""
+        self.settle()
         stale, self._stale = self._stale, None
         if stale is None or not self._hot:
             return
@@ -196,8 +201,8 @@ class StagedMemory:
         self._is_hot[list(order[:hot])] = True
         self._stale = torch.ones_like(self._used)
 
-    def outdated(self, rows: Tensor, update: Future[None] | None) -> None:
-        """The host's rows, bool [E, c], are others, or will be when the update is done."""
+    def outdated(self, rows: Tensor, update: Future[None]) -> None:
+        """The host's rows, bool [E, c], will be others when the update is done."""
         self._stale = rows if self._stale is None else self._stale | rows
         self._update = update
 
@@ -212,8 +217,10 @@ class StagedMemory:
         self._warmth.zero_()
 
     def settle(self) -> None:
-        if self._update is not None:
-            self._update.result()
+        """Wait for the host's update of these rows."""
+        update, self._update = self._update, None
+        if update is not None:
+            update.result()
 
     def forget_ahead(self) -> None:
         """What was sent for is not what will be needed."""

@@ -8,10 +8,6 @@ import torch
 
 from pando_kernels.meft.buffers import SideStream, make_buffers
 
-#: Buffers of rows, of which two are for rows sent ahead; and of gradients, which two at a time are
-#: filled while those before go to the host.
-_READS, _WRITES = 4, 4
-
 
 class Staging:
     """What all MEFT jobs of one device share: buffers, side streams and threads that update."""
@@ -23,9 +19,12 @@ class Staging:
         buffer_numbers: int,
         cache_bytes: int,
         threads: int = 1,
+        buffers: int = 4,
     ):
         """A buffer holds `buffer_numbers` numbers, or one expert if that is more. A job may keep
-        `cache_bytes` of rows on the device. `threads` update rows."""
+        `cache_bytes` of rows on the device. `threads` update rows. There are so many `buffers` of
+        rows, of which all but two are for rows sent ahead, and as many of gradients, of which two
+        are filled while others are on their way; four at least."""
         self.device, self.dtype = device, dtype
         self.cache_bytes = cache_bytes
         self.inward, self.outward = SideStream(device), SideStream(device)
@@ -33,8 +32,9 @@ class Staging:
             threads, "meft-update", initializer=torch.set_num_threads, initargs=(1,)
         )
         self._numbers = buffer_numbers
-        self.reads = make_buffers(_READS, 0, dtype, device)
-        self.writes = make_buffers(_WRITES, 0, torch.float32, device)
+        self._buffers = buffers
+        self.reads = make_buffers(buffers, 0, dtype, device)
+        self.writes = make_buffers(buffers, 0, torch.float32, device)
 
     @property
     def pinned(self) -> bool:
@@ -45,8 +45,22 @@ class Staging:
         """Experts that a buffer holds, of so many numbers each."""
         return max(1, self._numbers // expert_numbers)
 
-    def make_room(self, numbers: int) -> None:
+    def make_room(self, reads: int, writes: int) -> None:
         """Have buffers of at least so many numbers: `reads` for rows, `writes` for gradients."""
-        if self.reads.all[0].numbers.numel() < numbers:
-            self.reads = make_buffers(_READS, numbers, self.dtype, self.device)
-            self.writes = make_buffers(_WRITES, numbers, torch.float32, self.device)
+        if self.reads.numbers >= reads and self.writes.numbers >= writes:
+            return
+        self.synchronize()  # nobody reads the old ones any more, which go first
+        reads, writes = max(reads, self.reads.numbers), max(writes, self.writes.numbers)
+        self.free()
+        self.reads = make_buffers(self._buffers, reads, self.dtype, self.device)
+        self.writes = make_buffers(self._buffers, writes, torch.float32, self.device)
+
+    def free(self) -> None:
+        """Give the buffers' memory back; no job may have rows on their way."""
+        self.synchronize()
+        self.reads = make_buffers(self._buffers, 0, self.dtype, self.device)
+        self.writes = make_buffers(self._buffers, 0, torch.float32, self.device)
+
+    def synchronize(self) -> float:
+        """Wait for all copies; returns the seconds that they took since the last time."""
+        return self.outward.synchronize() + self.inward.synchronize()

@@ -156,7 +156,7 @@ def _survive_out_of_memory(host: Host, engine: Engine) -> None:
         engine.token_budget //= 2
         log.warning("out of memory; microbatches now hold %d tokens", engine.token_budget)
         return
-    largest = max(engine.jobs.values(), key=lambda job: job.adapter.bytes)
+    largest = max(engine.jobs.values(), key=lambda job: job.adapter.device_bytes)
     job_id = largest.job.id
     with residency.guarding(host, job_id):
         predicted = host.store.get_job(job_id).predicted_peak_bytes

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pando_shared.errors import Conflict, NotFound, PandoError, TrainingFailed
 from pando_shared.records import Event
 from pando_shared.workers import Assignment, Round
+from pando_worker.engine.device import is_usable
 from pando_worker.engine.engine import Engine
 from pando_worker.host import Host, Tenancy
 from pando_worker.job_data import restore_latest, training_job
@@ -70,6 +71,15 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         checkpoint = restore_latest(resident, host.storage, host.cache)
     except PandoError as error:
         fail(host, job_id, place.epoch, error.code, error.message)
+        return True
+    except (RuntimeError, MemoryError) as error:
+        if not is_usable():
+            raise
+        log.exception("job %s does not fit", job_id)
+        drop(host, job_id)
+        host.keeper.hold(job_id, place.epoch)
+        message = f"the adapter does not fit into this worker's memory: {error}"
+        fail(host, job_id, place.epoch, "out_of_memory", message)
         return True
     except OSError as error:
         log.exception("job %s cannot be read from storage", job_id)

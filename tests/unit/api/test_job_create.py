@@ -132,6 +132,11 @@ def test_everything_of_the_protocol_is_kept(client: TestClient) -> None:
         ({"adapter": {"type": "meft", "layers": [True]}}, "adapter.layers", "whole numbers"),
         ({"adapter": {"type": "meft", "layers": 3}}, "adapter.layers", "list"),
         ({"adapter": {"type": "meft", "balance": -1}}, "adapter.balance", "0 or more"),
+        (
+            {"adapter": {"type": "meft", "num_keys": 32768, "num_experts": 8}},
+            "adapter.num_probes",
+            "would look at 32768 keys",
+        ),
         ({"adapter": "lora"}, "adapter", "dict"),
         ({"learning_rate": -1e-3}, "learning_rate", "positive"),
         ({"learning_rat": 1e-3}, "learning_rat", "did you mean 'learning_rate'"),

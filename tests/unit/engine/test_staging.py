@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -12,8 +14,12 @@ from lazy_adamw_reference import LazyAdamW
 from meft_reference import meft_model
 
 import peft_reference
+from pando_kernels.meft import torch_expert_ops
+from pando_kernels.meft.rows import HostRows
+from pando_kernels.meft.staged_layer import StagedMemory
 from pando_kernels.meft.staging import Staging
 from pando_shared.adapters import MeftConfig
+from pando_shared.recompute import Recompute
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.checkpoint import (
     parameters_digest,
@@ -21,7 +27,7 @@ from pando_worker.engine.checkpoint import (
     save_checkpoint,
     snapshot,
 )
-from pando_worker.engine.engine import Engine
+from pando_worker.engine.engine import Engine, JobFailed
 from pando_worker.engine.rows_home import RowsHome
 from tiny_models import random_sequences
 
@@ -157,6 +163,81 @@ def test_a_step_given_up_leaves_no_trace(folder):
     assert not resident.adapter.memory.rows.gradient.any()
     found += losses(steps_of(disturbed, ["j"], until=4)["j"])
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_job_that_left_leaves_nothing(folder):
+    """Neither its rows nor its cache wait for a collector of garbage, nor the shared buffers."""
+    engine = staged(folder, "some-cached")
+    memory = weakref.ref(engine.join(subject()).adapter.memory)
+    steps_of(engine, ["j"], until=2)
+    gc.disable()
+    try:
+        engine.leave("j")
+        assert memory() is None
+    finally:
+        gc.enable()
+    staging = engine.home.staging
+    assert staging.reads.numbers == staging.writes.numbers == 0
+    engine.join(subject())
+    assert staging.reads.numbers == 5 * EXPERT
+
+
+def test_a_job_whose_rows_cannot_be_updated_fails_alone(folder, monkeypatch):
+    engine = staged(folder, "some-cached")
+    victim, neighbour = engine.join(subject()), engine.join(subject("twin", seed=4))
+    rows, step = victim.adapter.memory.rows, HostRows.step
+
+    def fail(self, *arguments):
+        if self is rows:
+            raise MemoryError("no room for gathered rows")
+        step(self, *arguments)
+
+    monkeypatch.setattr(HostRows, "step", fail)
+    failed = []
+    while not neighbour.finished:
+        failed += [report for report in engine.step() if isinstance(report, JobFailed)]
+    assert [report.job_id for report in failed] == ["j"]
+    assert set(engine.jobs) == {"twin"}
+
+
+def test_running_out_of_memory_in_a_pass_leaves_buffers_free(folder, monkeypatch):
+    engine = staged(folder, "some-cached")
+    resident = engine.join(subject())
+    steps_of(engine, ["j"], until=2)
+    lookup, calls = torch_expert_ops.lookup, []
+
+    def fail(*arguments):
+        calls.append(1)
+        if len(calls) in (4, 9):
+            raise torch.OutOfMemoryError("in mid-pass")
+        lookup(*arguments)
+
+    monkeypatch.setattr(torch_expert_ops, "lookup", fail)
+    for _ in range(2):
+        with pytest.raises(torch.OutOfMemoryError):
+            steps_of(engine, ["j"])
+        resident.abandon_batch()
+    assert not any(buffer.reserved for buffer in engine.home.staging.reads.all)
+    steps_of(engine, ["j"])
+    assert resident.finished
+
+
+def test_what_is_made_again_in_the_backward_pass_sends_for_nothing(folder, monkeypatch):
+    sent = {}
+    for recompute in (Recompute.NOTHING, Recompute.BLOCK):
+        engine = staged(folder, "one-pass")
+        engine.recompute = recompute
+        engine.join(subject())
+        asked = []
+        send = StagedMemory._send
+        monkeypatch.setattr(
+            StagedMemory, "_send", lambda *a, asked=asked, send=send: asked.append(1) or send(*a)
+        )
+        steps_of(engine, ["j"], until=4)
+        monkeypatch.undo()
+        sent[recompute] = len(asked), weights_of(engine.jobs["j"].adapter)
+    assert sent[Recompute.NOTHING][0] == sent[Recompute.BLOCK][0] > 0
+    assert torch.equal(sent[Recompute.NOTHING][1], sent[Recompute.BLOCK][1])
 
 
 def test_rows_on_disk_train_the_same(folder, tmp_path):

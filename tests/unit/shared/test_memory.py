@@ -91,12 +91,12 @@ def test_the_cache_just_holds_a_default_job_beside_8b():
         (8192, 64, 8192 * 4096),  # it is just one
         (16384, 64, 32 * MIB),  # 32 experts of a Mi numbers each
         (3 * 8192, 8, 3 * 12 * MIB),  # three experts of 12 Mi, for 32 Mi are no whole ones
-        (1 << 20, 1, (1 << 20) * 4096),  # the one expert there is
+        (1 << 20, 64, 16384 * 4096),  # an expert that is larger than that
     ],
 )
 def test_a_buffer_holds_whole_experts(keys, experts, numbers):
     assert MEFT_BUFFER_NUMBERS == 32 * MIB
-    adapter = MeftConfig(num_keys=keys, num_experts=experts)
+    adapter = MeftConfig(num_keys=keys, num_experts=experts, num_probes=1)
     assert meft_buffer_numbers(4096, adapter) == numbers
 
 
@@ -173,7 +173,7 @@ def test_the_peak_of_a_cpu(held, each):
     tokens = 10
     # The hungrier of MEFT, with products of 2 experts of 3 keys, and of LoRA, of rank 3.
     kept = 2 * 8 + 2 * 6 * 2 + 2 * 24
-    of_meft = 2 * ((kept + 8) * element + 4 * 3 * 2 * 3)
+    of_meft = 2 * ((kept + 8) * element + 4 * 3 * 2 * 3 + 20 * 2)
     of_lora = 2 * ((kept + 2 * 8 + 24) * element + element * 3 * 2)
     for adapter, expected in ((MEFT, of_meft), (LORA, of_lora)):
         per_token = activation_bytes_per_token(BASE, adapter, element, Recompute.NOTHING)

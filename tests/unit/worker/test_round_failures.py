@@ -16,6 +16,7 @@ from pando_shared import layout
 from pando_shared.adapters import LoraConfig, MeftConfig
 from pando_shared.errors import Unavailable
 from pando_shared.jobs import JobState
+from pando_worker.engine import adapters
 from pando_worker.engine.engine import Engine
 
 
@@ -281,3 +282,34 @@ class TestOutOfMemory:
         world.round(job_id)
         assert world.host.engine.token_budget == 256
         assert_close(world.exported(job_id), world.exported(straight))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot be locked"), MemoryError("no room")])
+def test_a_job_that_does_not_fit_as_it_joins_fails_alone(world: World, monkeypatch, error):
+    neighbour = world.submit(LoraConfig(rank=2))
+    too_large = world.submit(MeftConfig(num_keys=64, top_k=4))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pando_worker.engine.adapters.make_vector", refuse_for_meft(refuse))
+    world.round(neighbour, too_large)
+    assert world.job(neighbour).state is JobState.SUCCEEDED
+    job = world.job(too_large)
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.code == "out_of_memory"
+    assert str(error) in job.error.message
+    assert job.lease is None or world.resident() == set()
+
+
+def refuse_for_meft(refuse):
+    """Fails where an adapter's only vector is a router's."""
+    make = adapters.make_vector
+
+    def made(initial, *arguments):
+        if all(name.endswith("meft_router") for name in initial):
+            refuse()
+        return make(initial, *arguments)
+
+    return made

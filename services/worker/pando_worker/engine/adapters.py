@@ -54,9 +54,9 @@ class Adapter:
         return self.vector.parameter_count + rows
 
     @property
-    def bytes(self) -> int:
-        """Of everything that trains it, wherever it lies."""
-        return self.vector.bytes + (0 if self.memory is None else self.memory.rows.bytes)
+    def device_bytes(self) -> int:
+        """What it holds of the memory of the device that computes."""
+        return self.vector.bytes + (0 if self.memory is None else self.memory.device_bytes)
 
     def clear_gradients(self) -> None:
         self.vector.gradient.zero_()
@@ -192,6 +192,7 @@ def _meft(base: BaseModel, config: MeftConfig, seed: int, home: RowsHome) -> Ada
             probes=config.probes,
             top_k=config.top_k,
             balance=config.balance,
+            owner=memory,
         )
         for name, of_layer in zip(names, memory.layers, strict=True)
     }

@@ -125,8 +125,10 @@ class Engine:
     def leave(self, job_id: str) -> ResidentJob:
         """Take a job out; a step in progress is given up. Raises KeyError."""
         resident = self._jobs.pop(job_id)
-        resident.abandon_batch()
         self._seat()
+        resident.abandon_batch()
+        if all(job.adapter.memory is None for job in self._jobs.values()):
+            self.home.free()
         return resident
 
     def _seat(self) -> None:

@@ -57,7 +57,7 @@ def _meft_layers(
         unknown = min(found.difference(names))
         raise InvalidRequest(f"the adapter works beside {unknown}, not found in {base.path}")
     experts, width, d = tensors[f"{names[0]}.meft_keys"].shape
-    memories = home.load(
+    memories, owner = home.load(
         RowShape(len(names), experts, width, d),
         [(tensors[f"{name}.meft_keys"], tensors[f"{name}.meft_values"]) for name in names],
         base.dtype,
@@ -65,6 +65,6 @@ def _meft_layers(
     routers = [tensors[f"{name}.meft_router"].to(base.device) for name in names]
     probes, top_k = int(config["num_probes"]), int(config["top_k"])
     return {
-        name: MeftLayer(of_layer, router, router, probes, top_k)
+        name: MeftLayer(of_layer, router, router, probes, top_k, owner=owner)
         for name, router, of_layer in zip(names, routers, memories, strict=True)
     }

@@ -14,7 +14,7 @@ from pando_kernels.meft.memory import HostJobMemory, HostMemory, JobMemory, Memo
 from pando_kernels.meft.rows import LayerRows, RowShape, frozen_rows, make_rows
 from pando_kernels.meft.staged_job import StagedJob
 from pando_kernels.meft.staging import Staging
-from pando_shared.memory import MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES
+from pando_shared.memory import MEFT_BUFFER_NUMBERS, MEFT_BUFFERS, MEFT_CACHE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,22 @@ class RowsHome:
 
     def load(
         self, shape: RowShape, layers: Sequence[tuple[Tensor, Tensor]], compute: torch.dtype
-    ) -> Sequence[Memory]:
-        """An exported adapter's rows, for forward passes: keys and values [E, c, d] of each layer.
+    ) -> tuple[Sequence[Memory], object]:
+        """An exported adapter's rows, for forward passes: keys and values [E, c, d] of each layer;
+        and what must live as long as they are in use.
 
         Without staging they are used as they are, mapped from their files.
         """
         if self.staging is None:
-            return [HostMemory(LayerRows(k, v, k, v, k.new_zeros(k.shape[:2]))) for k, v in layers]
-        return StagedJob(
-            self.staging, frozen_rows(shape, layers, compute, self.staging.pinned)
-        ).layers
+            nothing = torch.zeros(shape.experts, shape.width, dtype=torch.bool)
+            return [HostMemory(LayerRows(k, v, k, v, nothing)) for k, v in layers], None
+        job = StagedJob(self.staging, frozen_rows(shape, layers, compute, self.staging.pinned))
+        return job.layers, job
+
+    def free(self) -> None:
+        """No job has rows any more: give back what was there for all of them."""
+        if self.staging is not None:
+            self.staging.free()
 
     def open(
         self, shape: RowShape, keys: Callable[[int, Tensor], None], compute: torch.dtype
@@ -59,5 +65,6 @@ def make_home(device: torch.device, compute: torch.dtype, folder: Path | None = 
         return RowsHome(folder)
     threads = max(1, (os.cpu_count() or 1) // torch.cuda.device_count())
     return RowsHome(
-        folder, Staging(device, compute, MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES, threads)
+        folder,
+        Staging(device, compute, MEFT_BUFFER_NUMBERS, MEFT_CACHE_BYTES, threads, 2 * MEFT_BUFFERS),
     )
