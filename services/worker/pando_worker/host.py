@@ -193,6 +193,6 @@ def open_host(
         metrics=metrics or WorkerMetrics(),
         device=device,
         worker=worker,
-        publisher=Publisher(store, storage, clock),
+        publisher=Publisher(store, storage, clock, settings.cache_dir / worker_id),
         stopping=stopping,
     )

@@ -36,11 +36,13 @@ class Publisher:
     """Writes durable things, each only while the job's epoch is still the writer's.
 
     All methods raise StaleEpoch or NotFound when it is not, and may be called from any thread.
+    What is on its way to storage lies in `scratch`: a system's own folder for that may be memory.
     """
 
     store: Store
     storage: Storage
     clock: Clock
+    scratch: Path
 
     def checkpoint(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> None:
         """Keep the state of a job that may have trained on meanwhile.
@@ -70,7 +72,7 @@ class Publisher:
         self.store.get_job(job_id).fenced(epoch)
         if state.manifest.step == 0:
             return
-        with tempfile.TemporaryDirectory(prefix="pando-checkpoint-") as scratch:
+        with self._scratch() as scratch:
             folder = Path(scratch) / "checkpoint"
             save_checkpoint(state, folder)
             self.storage.upload_folder(folder, layout.checkpoint(job_id, state.manifest.step))
@@ -167,6 +169,10 @@ class Publisher:
 
         self.store.update_job(job_id, keep)
 
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="pando-", dir=self.scratch)
+
     def _write(self, job_id: str, change: Callable[[Job], Job | Change]) -> None:
         lifecycle.transition(self.store, self.storage, job_id, change)
 
@@ -175,7 +181,7 @@ class Publisher:
     ) -> ModelRecord:
         path = layout.export(job.id, step)
         name = model_name(job, step)
-        with tempfile.TemporaryDirectory(prefix="pando-export-") as scratch:
+        with self._scratch() as scratch:
             folder = Path(scratch) / "export"
             card = Card(name, job.spec.model, _facts(resident, job, log))
             export_adapter(base, resident.adapter, card, folder)
