@@ -184,6 +184,8 @@ def open_host(
         host_budget_bytes=host_budget,
         rows_on_disk=settings.rows_dir is not None,
     )
+    publisher = Publisher(store, storage, clock, settings.cache_dir / worker_id)
+    publisher.clear()
     return Host(
         settings=settings,
         store=store,
@@ -193,6 +195,6 @@ def open_host(
         metrics=metrics or WorkerMetrics(),
         device=device,
         worker=worker,
-        publisher=Publisher(store, storage, clock, settings.cache_dir / worker_id),
+        publisher=publisher,
         stopping=stopping,
     )

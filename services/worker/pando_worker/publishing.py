@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -168,6 +169,11 @@ class Publisher:
             return replace(job, round_predicted_bytes=predicted, round_measured_bytes=measured)
 
         self.store.update_job(job_id, keep)
+
+    def clear(self) -> None:
+        """Remove what a process that was killed had on its way."""
+        for folder in self.scratch.glob("pando-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
         self.scratch.mkdir(parents=True, exist_ok=True)

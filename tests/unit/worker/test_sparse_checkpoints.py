@@ -140,3 +140,11 @@ def test_rows_on_a_disk_give_the_same_adapter(world: World, expected: bytes, tmp
     world.round(job_id)
     assert world.exported(job_id) == expected
     assert list((tmp_path / "rows").iterdir()) == []
+
+
+def test_what_a_killed_process_had_on_its_way_is_removed(world: World):
+    left = world.host.cache / "pando-0123abcd" / "checkpoint"
+    left.mkdir(parents=True)
+    (left / "rows-00000.safetensors").write_bytes(b"half of it")
+    world.start_worker()
+    assert list(world.host.cache.glob("pando-*")) == []
