@@ -52,6 +52,81 @@ def test_steps(tmp_path: Path) -> None:
     assert "paca: peft, LoRA r8" in printed.splitlines()[-1]
 
 
+def test_knowledge(tmp_path: Path) -> None:
+    printed, told = smoke("knowledge.py", tmp_path)
+    assert [row["family"] for row in told["rows"]] == ["LoRA", "PaCA", "dense", "MEFT"]
+    assert all(
+        row["step_ratio"] > 0 and 0 <= row[data]["mean"] <= 1
+        for row in told["rows"]
+        for data in ("few", "many")
+    )
+    assert printed.splitlines()[-1].startswith("MEFT, M = 512")
+
+
+def test_every_method_of_the_study_has_a_rate_for_both_lessons() -> None:
+    from knowledge_methods import METHODS
+
+    rows = json.loads((BENCHMARKS / "results" / "knowledge_rates.json").read_text())
+    tried = {(row["label"], row["data"], row["rate"]) for row in rows}
+    assert tried == {
+        (method.label, data, rate)
+        for method in METHODS
+        for data in ("few", "many")
+        for rate in method.rates
+    }
+
+
+def test_a_meft_adapter_holds_its_router_and_a_bounded_cache_on_a_gpu() -> None:
+    from knowledge_methods import gpu_bytes, parameters
+    from knowledge_training import MODEL
+
+    from pando_shared.adapters import LoraConfig, MeftConfig
+    from pando_shared.catalogue import read_base_model
+
+    base = read_base_model("tiny", MODEL)  # 4 layers, hidden 128
+    meft = MeftConfig(num_keys=512, num_experts=8)
+    rows, router = 4 * 2 * 512 * 128, 4 * 8 * 128
+    assert parameters(base, meft) == rows + router
+    assert gpu_bytes(base, meft, 0) == 18 * router
+    assert gpu_bytes(base, meft, 1000) == 18 * router + 1000
+    assert gpu_bytes(base, meft, 1 << 30) == 18 * router + 2 * rows
+    lora = LoraConfig(rank=3)
+    assert gpu_bytes(base, lora, 0) == 18 * parameters(base, lora)
+
+
+def test_facts_are_seeded_and_each_answer_is_one_target() -> None:
+    from knowledge_facts import ANSWERS, make_facts, told_apart
+    from knowledge_training import MODEL
+
+    facts, again, others = (make_facts(MODEL, 50, seed) for seed in (3, 3, 4))
+    assert np.array_equal(facts.ids, again.ids)
+    assert not np.array_equal(facts.ids, others.ids)
+    names = {tuple(tokens[~targets]) for tokens, targets in facts.items}
+    assert len(names) == 50
+    assert told_apart(MODEL)[facts.ids].all()
+    assert facts.facts == sum(int(targets.sum()) for _, targets in facts.items) == 50 * len(ANSWERS)
+
+
+def test_the_dense_adapter_is_a_wider_network_that_starts_at_nothing() -> None:
+    from knowledge_dense import DenseConfig, answer_logits, attach, stock_base
+    from knowledge_training import MODEL
+
+    model = stock_base(str(MODEL))
+    ids = torch.arange(6, 18)[None]
+    before = answer_logits(model, ids, 4)
+    adapters = attach(model, DenseConfig(10), seed=1)
+    torch.testing.assert_close(answer_logits(model, ids, 4), before, rtol=0, atol=0)
+    adapter, x = adapters[0], torch.randn(3, 128)
+    with torch.no_grad():
+        adapter.values.normal_()
+    by_hand = sum(
+        torch.clamp(x @ key, min=0)[:, None] * value
+        for key, value in zip(adapter.keys, adapter.values, strict=True)
+    )
+    torch.testing.assert_close(adapter(x), by_hand)
+    assert not torch.equal(answer_logits(model, ids, 4), before)
+
+
 def test_counted_flops_of_the_base_are_those_of_the_engines_products() -> None:
     from engine_side import frozen_probe
     from length_mixes import uniform_batch
