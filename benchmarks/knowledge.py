@@ -37,6 +37,7 @@ from knowledge_training import MODEL, Lesson, Outcome, step_ratios, teach
 from reporting import facts, progress, write
 
 from pando_shared.catalogue import read_base_model
+from pando_shared.memory import MEFT_CACHE_BYTES
 
 RATES = Path(__file__).parent / "results" / "knowledge_rates.json"
 LESSONS = {
@@ -47,8 +48,6 @@ SMOKE_LESSONS = {
     "few": Lesson(people=4, epochs=1, batch_size=2, seed=0),
     "many": Lesson(people=8, epochs=1, batch_size=4, seed=0),
 }
-#: What a GPU worker keeps of a MEFT job's rows, at most: all of them, at this size.
-CACHE_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def main() -> None:
     )
     parser.add_argument("--table", type=Path, help="print this result as Markdown, and end")
     parser.add_argument("--seeds", type=int, default=2, help="facts, adapters and orders drawn")
-    parser.add_argument("--cache-bytes", type=int, default=CACHE_BYTES)
+    parser.add_argument("--cache-bytes", type=int, default=MEFT_CACHE_BYTES)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run?")
     options = parser.parse_args()
