@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from dense_meft import dense_meft
+from lazy_adamw_reference import adamw_row
 from numerics import make_meft, meft_of, normal, numerical_gradient
 from torch import nn
 
 from pando_kernels.adamw import AdamWSettings, adamw_step
 from pando_kernels.meft.beside import attach_meft, meft_backward, meft_forward
 from pando_kernels.meft.layer import MeftLayer
+from pando_kernels.meft.lazy_adamw import AdamWRows, lazy_adamw
+from pando_kernels.meft.memory import HostMemory
+from pando_kernels.meft.rows import LayerRows
 from pando_kernels.plan import make_plan, planned
 
 
@@ -131,34 +135,60 @@ def test_values_of_zero_add_nothing_and_still_learn():
     assert layer.memory.rows.grad_values.any()
 
 
-def test_twenty_adamw_steps_equal_torch_on_the_dense_formula():
-    layer = make_meft(1, 8, 6, 4, 3, 5)
-    x, target = normal(7, 40, 8), normal(8, 40, 8)
-    ours = [
-        (layer.memory.rows.keys, layer.memory.rows.grad_keys),
-        (layer.memory.rows.values, layer.memory.rows.grad_values),
-    ]
-    ours.append((layer.router, layer.grad_router))
-    theirs = [t.clone().requires_grad_() for t, _ in ours]
-    moments = [(torch.zeros_like(t), torch.zeros_like(t)) for t, _ in ours]
-    optimizer = torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.1)
+#: experts, keys an expert, probed experts, top-k; 24 keys in all.
+@pytest.mark.parametrize("selection", [(6, 4, 3, 5), (6, 4, 6, 24), (8, 3, 1, 1), (1, 24, 1, 7)])
+def test_twenty_steps_equal_the_dense_formula_and_adamw_row_by_row(selection):
+    experts, width, probes, top_k = selection
+    d = 8
+    value = normal(1, 2, experts * width, d)
+    tables = AdamWRows(
+        value,
+        *(torch.zeros_like(value) for _ in range(3)),
+        torch.zeros(experts * width, dtype=torch.int32),
+    )
+    keys, values, grad_keys, grad_values = (
+        table.view(experts, width, d) for table in (*value, *tables.gradient)
+    )
+    touched = torch.zeros(experts, width, dtype=torch.bool)
+    memory = HostMemory(LayerRows(keys, values, grad_keys, grad_values, touched))
+    router = normal(2, experts, d)
+    layer = MeftLayer(memory, router, torch.zeros_like(router), probes, top_k)
+    router_mean, router_square = torch.zeros_like(router), torch.zeros_like(router)
+    settings = AdamWSettings(weight_decay=0.1)
+
+    theirs = [t.clone().requires_grad_() for t in (keys, values, router)]
+    router_optimizer = torch.optim.AdamW(theirs[2:], lr=0.01, weight_decay=0.1)
+    zero = torch.zeros(d, dtype=torch.float64)
+    moments = [[[zero, zero] for _ in range(experts * width)] for _ in range(2)]
+    steps = [0] * (experts * width)
+    options = {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1}
     for step in range(1, 21):
-        expected = dense_meft(x, *theirs, 3, 5)
+        x, target = normal(100 + step, 9, d), normal(200 + step, 9, d)
+        expected = dense_meft(x, *theirs, probes, top_k)
         (expected - target).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        used = (theirs[1].grad != 0).any(2).flatten()
+        for i in used.nonzero()[:, 0].tolist():
+            steps[i] += 1
+            for t in range(2):
+                row, gradient = theirs[t].detach().view(-1, d)[i], theirs[t].grad.view(-1, d)[i]
+                new, *moments[t][i] = adamw_row(row, gradient, *moments[t][i], steps[i], **options)
+                row.copy_(new)
+        router_optimizer.step()
+        for leaf in theirs:
+            leaf.grad = None
 
         y = torch.zeros_like(x)
         saved = layer.forward(x, y)
         torch.testing.assert_close(y, expected.detach(), rtol=1e-9, atol=1e-9)
         layer.backward(x, 2 * (y - target) / target.numel(), None, saved, None)
-        settings = AdamWSettings(weight_decay=0.1)
-        for (value, gradient), (mean, square) in zip(ours, moments, strict=True):
-            flat = (t.view(-1) for t in (value, gradient, mean, square))
-            adamw_step(*flat, step, 0.01, settings)
-            gradient.zero_()
-    for (value, _), reference in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(value, reference.detach(), rtol=1e-9, atol=1e-9)
+        lazy_adamw(tables, touched.flatten().nonzero()[:, 0], 0.01, settings, 1.0)
+        flat = (t.view(-1) for t in (router, layer.grad_router, router_mean, router_square))
+        adamw_step(*flat, step, 0.01, settings)
+        touched.zero_()
+        layer.grad_router.zero_()
+    assert tables.counts.tolist() == steps
+    for ours, reference in zip((keys, values, router), theirs, strict=True):
+        torch.testing.assert_close(ours, reference.detach(), rtol=1e-9, atol=1e-9)
 
 
 class TestBesideAFeedForward:
