@@ -262,3 +262,20 @@ def test_a_disk_without_room_is_an_os_error(folder, tmp_path, monkeypatch):
         engine.join(subject())
     assert list((tmp_path / "rows").iterdir()) == []
     assert not engine.jobs
+
+
+def test_a_base_in_bfloat16_reads_a_copy_of_the_rows(folder):
+    """As on a GPU by default: values in fp32 are trained, copies in 16 bits multiplied with."""
+    base = load_base(folder, "cpu", torch.bfloat16)
+    staging = Staging(torch.device("cpu"), torch.bfloat16, 5 * EXPERT, 6 * EXPERT * 2 * 2 * 2)
+    found = []
+    for home in (RowsHome(), RowsHome(staging=staging)):
+        engine = Engine(base, 150, home=home)
+        resident = engine.join(subject())
+        found.append(losses(steps_of(engine, ["j"])["j"]))
+    assert found[1] == pytest.approx(found[0], rel=0.01)
+    memory = resident.adapter.memory
+    memory.settle()
+    assert memory.rows.shadow.dtype == memory.layers[0].dtype == torch.bfloat16
+    assert torch.equal(memory.rows.shadow, memory.rows.value.bfloat16())
+    assert memory.rows.counts.any()
