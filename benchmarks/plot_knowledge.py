@@ -27,9 +27,9 @@ STYLES = {
     "MEFT": ("#D55E00", "D"),
 }
 #: Where names stand beside their points, in points: those of PaCA to the left, of MEFT above.
-OFFSETS = {"LoRA": (5, -10), "PaCA": (-5, -10), "dense": (5, -10), "MEFT": (0, 7)}
+OFFSETS = {"LoRA": (5, -10), "PaCA": (-5, -10), "dense": (5, -10), "MEFT": (0, 13)}
 SIDES = {"LoRA": "left", "PaCA": "right", "dense": "left", "MEFT": "center"}
-LINE = 9
+LINE = 8
 NAMES = {"dense": "dense parallel adapter"}
 
 Row = Mapping[str, Any]
@@ -93,7 +93,7 @@ def _panel(axes: Any, rows: list[Row], place: Callable[[Row], float]) -> None:
                 fontsize=7,
                 color=colour,
             )
-    axes.set_ylim(0, 118)
+    axes.set_ylim(0, 122)
     axes.set_yticks(range(0, 101, 20))
     axes.spines[["top", "right"]].set_visible(False)
 
