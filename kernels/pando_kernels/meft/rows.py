@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,22 +188,6 @@ def make_rows(
         list(pool.map(lambda index: keys(index, rows.parameters(index)[0]), range(shape.layers)))
     rows.refresh()
     return rows
-
-
-def frozen_rows(
-    shape: RowShape, layers: Sequence[tuple[Tensor, Tensor]], compute: torch.dtype, pinned: bool
-) -> HostRows:
-    """Rows for forward passes alone: copies of each layer's keys and values [E, c, d]."""
-    size = (shape.layers, 2, shape.rows, shape.d)
-    value = torch.empty(size, dtype=compute)
-    if pinned:
-        pin(value)
-    for to, (keys, values) in zip(value, layers, strict=True):
-        to[0].copy_(keys.flatten(0, 1))
-        to[1].copy_(values.flatten(0, 1))
-    counts = torch.zeros((shape.layers, shape.rows), dtype=torch.int32)
-    touched = torch.zeros((shape.layers, shape.rows), dtype=torch.bool)
-    return HostRows(shape, value, value, value, value, counts, touched, counts, None)
 
 
 def _mapped(folder: Path, numbers: int, dtype: torch.dtype) -> Tensor:

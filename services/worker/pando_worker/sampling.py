@@ -119,10 +119,10 @@ def _layers(host: Host, engine: Engine, path: str | None) -> Mapping[str, Any]:
         return {}
     here = host.storage.local_path(path)
     if here is not None and here.exists():
-        return load_export(engine.base, here, engine.home)
+        return load_export(engine.base, here)
     copy = host.cache / "samples" / path
     try:
         host.storage.download_folder(path, copy)
-        return load_export(engine.base, copy, engine.home)
+        return load_export(engine.base, copy)
     finally:
         shutil.rmtree(copy, ignore_errors=True)

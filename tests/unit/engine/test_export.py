@@ -12,14 +12,13 @@ from engine_jobs import logits_of, make_job, shake
 from transformers import AutoModelForCausalLM
 
 from pando_kernels import meft_loader
-from pando_kernels.meft.staging import Staging
+from pando_kernels.meft.visits import visits_of
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.export import Card, export_adapter
 from pando_worker.engine.loading import load_export
-from pando_worker.engine.rows_home import RowsHome
 from tiny_models import CONFIGS, random_sequences
 
 IDS = torch.arange(37) * 31 % 96
@@ -172,9 +171,16 @@ def test_rows_stay_on_the_host_when_they_are_to(model_folder, tmp_path):
     assert sparse.keys.device.type == sparse.values.device.type == "cpu"
 
 
-def test_staged_rows_give_the_same_logits(model_folder, tmp_path):
+def test_rows_loaded_for_sampling_bring_over_what_is_visited(model_folder, tmp_path):
     base = load_base(model_folder("llama"))
     adapter = exported(base, MEFT, tmp_path / "a")
-    staging = Staging(torch.device("cpu"), torch.float32, 1000, 20_000)
-    layers = load_export(base, tmp_path / "a", RowsHome(staging=staging))
-    assert_same(logits_of(base, layers, IDS), logits_of(base, adapter.layers, IDS))
+    layers = load_export(base, tmp_path / "a")
+    name, layer = next(iter(layers.items()))
+    scores = torch.zeros(2, len(layer.router))
+    scores[0, 1] = scores[1, 3] = 1.0
+    visits = visits_of(scores, 1)
+    (blocks,) = layer.memory.keys(visits)
+    assert blocks.where.tolist() == [-1, 0, -1, 1] + [-1] * (len(layer.router) - 4)
+    assert torch.equal(blocks.table, adapter.parameters[f"{name}.meft_keys"][[1, 3]])
+    with pytest.raises(TypeError, match="forward passes"):
+        layer.memory.gradients(visits, scores)

@@ -11,18 +11,15 @@ from torch import Tensor
 
 from pando_kernels.lora import LoraLinear
 from pando_kernels.meft.layer import MeftLayer
-from pando_kernels.meft.rows import RowShape
+from pando_kernels.meft.loaded_memory import LoadedMemory
 from pando_kernels.meft_loader import load_tensors
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
-from pando_worker.engine.rows_home import RowsHome, make_home
 
 _PREFIX = "base_model.model."
 
 
-def load_export(
-    base: BaseModel, folder: Path, home: RowsHome | None = None
-) -> Mapping[str, LoraLinear | MeftLayer]:
+def load_export(base: BaseModel, folder: Path) -> Mapping[str, LoraLinear | MeftLayer]:
     """The layers of an exported adapter, by module name; for forward passes only.
 
     Raises:
@@ -31,8 +28,7 @@ def load_export(
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = load_tensors(folder)
     if config["peft_type"] == "PANDO_MEFT":
-        home = home or make_home(base.device, base.dtype)
-        return _meft_layers(base, config, tensors, home)
+        return _meft_layers(base, config, tensors)
     rank = int(config["r"])
     scale = float(config["lora_alpha"]) / (rank**0.5 if config["use_rslora"] else rank)
     layers: dict[str, LoraLinear | MeftLayer] = {}
@@ -49,22 +45,19 @@ def load_export(
 
 
 def _meft_layers(
-    base: BaseModel, config: Mapping[str, Any], tensors: Mapping[str, Tensor], home: RowsHome
+    base: BaseModel, config: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> Mapping[str, LoraLinear | MeftLayer]:
-    found = {name.removesuffix(".meft_keys") for name in tensors if name.endswith(".meft_keys")}
-    names = [name for name in base.feed_forwards if name in found]
-    if len(names) < len(found):
-        unknown = min(found.difference(names))
-        raise InvalidRequest(f"the adapter works beside {unknown}, not found in {base.path}")
-    experts, width, d = tensors[f"{names[0]}.meft_keys"].shape
-    memories, owner = home.load(
-        RowShape(len(names), experts, width, d),
-        [(tensors[f"{name}.meft_keys"], tensors[f"{name}.meft_values"]) for name in names],
-        base.dtype,
-    )
-    routers = [tensors[f"{name}.meft_router"].to(base.device) for name in names]
     probes, top_k = int(config["num_probes"]), int(config["top_k"])
-    return {
-        name: MeftLayer(of_layer, router, router, probes, top_k, owner=owner)
-        for name, router, of_layer in zip(names, routers, memories, strict=True)
-    }
+    layers: dict[str, LoraLinear | MeftLayer] = {}
+    for name, keys in tensors.items():
+        if not name.endswith(".meft_keys"):
+            continue
+        module = name.removesuffix(".meft_keys")
+        if module not in base.feed_forwards:
+            raise InvalidRequest(f"the adapter works beside {module}, not found in {base.path}")
+        # On a CPU the type that MEFT trains in, whatever the base computes in.
+        dtype = keys.dtype if base.device.type == "cpu" else base.dtype
+        memory = LoadedMemory(keys, tensors[f"{module}.meft_values"], base.device, dtype)
+        router = tensors[f"{module}.meft_router"].to(base.device)
+        layers[module] = MeftLayer(memory, router, router, probes, top_k)
+    return layers

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pando_kernels.meft.memory import HostJobMemory, HostMemory, JobMemory, Memory
-from pando_kernels.meft.rows import LayerRows, RowShape, frozen_rows, make_rows
+from pando_kernels.meft.memory import HostJobMemory, JobMemory
+from pando_kernels.meft.rows import RowShape, make_rows
 from pando_kernels.meft.staged_job import StagedJob
 from pando_kernels.meft.staging import Staging
 from pando_shared.memory import MEFT_BUFFER_NUMBERS, MEFT_BUFFERS, MEFT_CACHE_BYTES
@@ -25,20 +25,6 @@ class RowsHome:
 
     folder: Path | None = None
     staging: Staging | None = None
-
-    def load(
-        self, shape: RowShape, layers: Sequence[tuple[Tensor, Tensor]], compute: torch.dtype
-    ) -> tuple[Sequence[Memory], object]:
-        """An exported adapter's rows, for forward passes: keys and values [E, c, d] of each layer;
-        and what must live as long as they are in use.
-
-        Without staging they are used as they are, mapped from their files.
-        """
-        if self.staging is None:
-            nothing = torch.zeros(shape.experts, shape.width, dtype=torch.bool)
-            return [HostMemory(LayerRows(k, v, k, v, nothing)) for k, v in layers], None
-        job = StagedJob(self.staging, frozen_rows(shape, layers, compute, self.staging.pinned))
-        return job.layers, job
 
     def free(self) -> None:
         """No job has rows any more: give back what was there for all of them."""
