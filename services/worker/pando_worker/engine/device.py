@@ -10,6 +10,8 @@ import psutil
 import torch
 
 _STATUS = Path("/proc/self/status")
+#: A container's limit, in bytes or "max", where cgroups of version 2 are.
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -37,9 +39,11 @@ def is_usable() -> bool:
 
 
 def memory_bytes(device: str) -> int:
-    """All memory of the device."""
+    """All memory of the device; of a CPU, what the process's container may have of it."""
     if device == "cpu":
-        return int(psutil.virtual_memory().total)
+        total = int(psutil.virtual_memory().total)
+        limit = _LIMIT.read_text().strip() if _LIMIT.exists() else ""
+        return min(total, int(limit)) if limit.isdecimal() else total
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 
