@@ -7,11 +7,30 @@ from dataclasses import replace
 from typing import Any
 
 from pando_shared.adapters import AdapterConfig, LoraConfig
+from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.jobs import Job, JobSpec, JobState, Priority
 from pando_shared.workers import Worker
 
 _numbers = itertools.count(1)
 EPOCH_START = 1_700_000_000.0
+
+#: Two layers of width 8, a network of width 24, 4 heads of width 2.
+SMALL_BASE = BaseModel(
+    name="small",
+    path="",
+    hidden_size=8,
+    intermediate_size=24,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    head_dim=2,
+    vocab_size=100,
+    max_positions=64,
+    weight_bytes=0,
+    parameters=2 * (8 * 8 + 8 * 24) + 100 * 8,
+    linears=(Linear("q_proj", 8, 8, 2), Linear("up_proj", 8, 24, 2)),
+    tied=True,
+)
 
 
 def make_job(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories import SMALL_BASE as BASE
 from factories import make_worker
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,28 +15,12 @@ from hypothesis import strategies as st
 from pando_shared.adapters import LoraConfig, MeftConfig
 from pando_shared.admission import Shortage, closest, fits, shortages
 from pando_shared.base_format import BaseFormat
-from pando_shared.catalogue import BaseModel, Linear
+from pando_shared.catalogue import Linear
 from pando_shared.fleet import assumed_worker, largest, microbatch_on, predict_on
 from pando_shared.memory import Needs, predict_host_bytes, predict_peak_bytes, resident_bytes
 from pando_shared.recompute import Recompute
 from pando_shared.settings import Settings
 
-BASE = BaseModel(
-    name="tiny",
-    path="",
-    hidden_size=8,
-    intermediate_size=24,
-    layers=2,
-    heads=4,
-    kv_heads=2,
-    head_dim=2,
-    vocab_size=100,
-    max_positions=64,
-    weight_bytes=0,
-    parameters=2 * (8 * 8 + 8 * 24) + 100 * 8,
-    linears=(Linear("q_proj", 8, 8, 2), Linear("up_proj", 8, 24, 2)),
-    tied=True,
-)
 ADAPTERS = [LoraConfig(rank=2), MeftConfig(num_keys=64, top_k=4)]
 
 

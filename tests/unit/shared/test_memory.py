@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from factories import SMALL_BASE as BASE
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.base_format import BaseFormat
-from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.memory import (
     MEFT_BUFFER_NUMBERS,
     MEFT_CACHE_BYTES,
@@ -29,23 +29,6 @@ HALF, FULL = BaseFormat("bfloat16"), BaseFormat("float32")
 MIB = 1 << 20
 LATE = 32 * MIB
 
-#: Two layers of width 8, a network of width 24, 4 heads of width 2.
-BASE = BaseModel(
-    name="small",
-    path="",
-    hidden_size=8,
-    intermediate_size=24,
-    layers=2,
-    heads=4,
-    kv_heads=2,
-    head_dim=2,
-    vocab_size=100,
-    max_positions=64,
-    weight_bytes=0,
-    parameters=2 * (8 * 8 + 8 * 24) + 100 * 8,
-    linears=(Linear("q_proj", 8, 8, 2), Linear("up_proj", 8, 24, 2)),
-    tied=True,
-)
 #: The shape of Llama 3.1 8B, as far as MEFT sees it.
 WIDE = replace(BASE, layers=32, hidden_size=4096, intermediate_size=14336)
 LORA, PACA = LoraConfig(rank=3), PacaConfig(rank=3)

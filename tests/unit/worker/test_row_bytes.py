@@ -1,30 +1,17 @@
 """What the byte model says of a MEFT job's rows is what they take."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from factories import SMALL_BASE
 
 from pando_kernels.meft.rows import RowShape, make_rows
 from pando_shared.adapters import MeftConfig
 from pando_shared.base_format import BaseFormat
-from pando_shared.catalogue import BaseModel
 from pando_shared.memory import host_row_bytes
 
-BASE = BaseModel(
-    name="small",
-    path="",
-    hidden_size=10,
-    intermediate_size=24,
-    layers=3,
-    heads=2,
-    kv_heads=2,
-    head_dim=5,
-    vocab_size=100,
-    max_positions=64,
-    weight_bytes=0,
-    parameters=0,
-    linears=(),
-    tied=True,
-)
+BASE = replace(SMALL_BASE, hidden_size=10, layers=3)
 
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
