@@ -47,8 +47,14 @@ def checkpoints(job_id: str) -> str:
     return f"jobs/{job_id}/checkpoints"
 
 
-def checkpoint(job_id: str, step: int) -> str:
-    return f"jobs/{job_id}/checkpoints/step-{step:08d}"
+def checkpoint(job_id: str, name: str) -> str:
+    return f"jobs/{job_id}/checkpoints/{name}"
+
+
+def checkpoint_name(step: int, epoch: int) -> str:
+    """Names sort as their steps do. The epoch is that of the lease it is written under: a worker
+    that lost the job writes over nobody's."""
+    return f"step-{step:08d}-{epoch:06d}"
 
 
 def export(job_id: str, step: int | None = None) -> str:

@@ -197,7 +197,13 @@ class World:
 
     def checkpoint_steps(self, job_id: str) -> list[int]:
         names = self.storage.names(layout.checkpoints(job_id))
-        return [int(name.removeprefix("step-")) for name in names]
+        return [int(name.split("-")[1]) for name in names]
+
+    def checkpoint(self, job_id: str, step: int) -> str:
+        """Where the one checkpoint of a step is, in storage."""
+        names = self.storage.names(layout.checkpoints(job_id))
+        (name,) = (name for name in names if int(name.split("-")[1]) == step)
+        return layout.checkpoint(job_id, name)
 
     def exported(self, job_id: str) -> bytes:
         """The finished adapter's tensors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pando_shared import layout
 from pando_shared.errors import NotFound, TrainingFailed
@@ -94,14 +94,13 @@ def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> li
     while wanted is not None:
         folder = scratch / wanted
         try:
-            storage.download_folder(f"{layout.checkpoints(job_id)}/{wanted}", folder)
+            storage.download_folder(layout.checkpoint(job_id, wanted), folder)
         except NotFound as error:
             raise TrainingFailed(
                 f"checkpoint {name} builds on {wanted}, which is gone", code="checkpoint_damaged"
             ) from error
         folders.append(folder)
-        since = read_manifest(folder).since
-        wanted = None if since is None else PurePosixPath(layout.checkpoint(job_id, since)).name
+        wanted = read_manifest(folder).since
     return folders
 
 
@@ -112,16 +111,16 @@ def prune_checkpoints(job_id: str, storage: Storage, keep: int = 2) -> None:
     needed = set(names[-keep:])
     for name in reversed(names):
         if name in needed and (since := _since(storage, f"{at}/{name}")) is not None:
-            needed.add(PurePosixPath(layout.checkpoint(job_id, since)).name)
+            needed.add(since)
     for name in names:
         if name not in needed:
             storage.delete(f"{at}/{name}")
 
 
-def _since(storage: Storage, path: str) -> int | None:
-    """The step of the checkpoint that the one at `path` builds on; of a damaged one, none."""
+def _since(storage: Storage, path: str) -> str | None:
+    """The name of the checkpoint that the one at `path` builds on; of a damaged one, none."""
     try:
         since = json.loads(storage.read(f"{path}/manifest.json"))["since"]
-        return None if since is None else int(since)
+        return None if since is None else str(since)
     except (NotFound, ValueError, KeyError, TypeError):
         return None

@@ -20,6 +20,7 @@ from pando_worker.engine.base_model import BaseModel
 from pando_worker.engine.checkpoint import TrainingState, save_checkpoint
 from pando_worker.engine.export import Card, export_adapter
 from pando_worker.engine.job import ResidentJob
+from pando_worker.engine.row_state import Kept
 from pando_worker.job_data import prune_checkpoints
 from pando_worker.progress_log import ProgressLog
 from pando_worker.result_file import publish_results
@@ -45,12 +46,13 @@ class Publisher:
     clock: Clock
     scratch: Path
 
-    def checkpoint(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> None:
-        """Keep the state of a job that may have trained on meanwhile.
+    def checkpoint(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> Kept:
+        """Keep the state of a job that may have trained on meanwhile; returns what later
+        checkpoints may build on.
 
         `progress` is the job's as of the state; what the store knows may be ahead of it.
         """
-        self._save(job_id, state, epoch)
+        name = self._save(job_id, state, epoch)
 
         def keep(job: Job) -> Job:
             newest = max(job.progress, progress, key=lambda known: known.step)
@@ -58,6 +60,7 @@ class Publisher:
 
         self._write(job_id, keep)
         prune_checkpoints(job_id, self.storage)
+        return state.manifest.kept(name)
 
     def release(self, job_id: str, state: TrainingState, epoch: int, progress: Progress) -> None:
         """Keep the state of a job that leaves, and give its lease back."""
@@ -69,14 +72,17 @@ class Publisher:
         self._write(job_id, keep)
         prune_checkpoints(job_id, self.storage)
 
-    def _save(self, job_id: str, state: TrainingState, epoch: int) -> None:
+    def _save(self, job_id: str, state: TrainingState, epoch: int) -> str:
+        """Returns the checkpoint's name."""
         self.store.get_job(job_id).fenced(epoch)
-        if state.manifest.step == 0:
-            return
+        name = layout.checkpoint_name(state.manifest.step, epoch)
+        if state.manifest.step == 0 or state.manifest.since == name:
+            return name  # nothing to keep, or nothing that is not kept already
         with self._scratch() as scratch:
             folder = Path(scratch) / "checkpoint"
             save_checkpoint(state, folder)
-            self.storage.upload_folder(folder, layout.checkpoint(job_id, state.manifest.step))
+            self.storage.upload_folder(folder, layout.checkpoint(job_id, name))
+        return name
 
     def give_back(self, job_id: str, epoch: int, reason: str) -> None:
         """Give the lease back without a checkpoint, which storage refuses; says why."""

@@ -67,8 +67,7 @@ def checkpoint_due(host: Host, engine: Engine) -> None:
     def write() -> Kept:
         with host.metrics.checkpoint_seconds.time():
             host.keeper.flush(job_id)  # steps that will not be done again are told first
-            host.publisher.checkpoint(job_id, state, epoch, progress)
-        return state.manifest.kept
+            return host.publisher.checkpoint(job_id, state, epoch, progress)
 
     host.writer.start(job_id, write)
 

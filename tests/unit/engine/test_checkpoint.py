@@ -66,9 +66,7 @@ def with_earlier(folder, life):
     """The checkpoint of a life, and those of the lives before that it builds on."""
     needed = [folder / str(life)]
     while (since := read_manifest(needed[-1]).since) is not None:
-        life -= 1
-        needed.append(folder / str(life))
-        assert read_manifest(needed[-1]).step == since
+        needed.append(folder / since)
     return needed
 
 

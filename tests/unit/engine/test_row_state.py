@@ -47,7 +47,7 @@ def trained(base, tmp_path):
             state = snapshot(resident)
             folders.append(tmp_path / str(step))
             save_checkpoint(state, folders[-1])
-            resident.kept = state.manifest.kept
+            resident.kept = state.manifest.kept(str(step))
         return resident, folders
 
     return train
@@ -64,7 +64,7 @@ def test_the_first_holds_all_rows_and_the_next_those_that_changed(trained):
     assert rows_in(first) == [1024, 1024]
     assert all(0 < rows < 200 for rows in rows_in(second))
     assert rows_in(third) == [int((at > 4).sum()) for at in rows.changed_at]
-    assert [read_manifest(f).since for f in (first, second, third)] == [None, 3, 4]
+    assert [read_manifest(f).since for f in (first, second, third)] == [None, "3", "4"]
     assert sum(f.stat().st_size for f in third.iterdir()) < 0.4 * sum(
         f.stat().st_size for f in first.iterdir()
     )
@@ -88,7 +88,7 @@ def test_training_on_from_a_chain_changes_no_bit(base, trained, tmp_path):
     restore_checkpoint(resumed, *reversed(folders))
     steps_of(engine, ["j"], until=9)
     save_checkpoint(snapshot(resumed), tmp_path / "9")
-    assert read_manifest(tmp_path / "9").since == 6
+    assert read_manifest(tmp_path / "9").since == "6"
     again = Engine(base, 150)
     last = again.join(subject())
     restore_checkpoint(last, tmp_path / "9", *reversed(folders))
@@ -112,7 +112,7 @@ def test_a_write_that_failed_is_made_up_for(base, tmp_path):
     steps_of(engine, ["j"], until=2)
     state = snapshot(resident)
     save_checkpoint(state, tmp_path / "2")
-    resident.kept = state.manifest.kept
+    resident.kept = state.manifest.kept("2")
     steps_of(engine, ["j"], until=3)
     snapshot(resident)  # nobody writes it
     steps_of(engine, ["j"], until=4)

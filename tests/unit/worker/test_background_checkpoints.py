@@ -11,7 +11,6 @@ from adapter_tensors import fill_weights
 from safetensors.torch import load_file
 from worker_world import CHECKPOINT_SECONDS, World
 
-from pando_shared import layout
 from pando_shared.adapters import LoraConfig
 from pando_shared.errors import Unavailable
 from pando_shared.jobs import Job, JobState
@@ -72,7 +71,7 @@ class TestTrainingGoesOn:
 
         slow.background.run()
         assert slow.checkpoint_steps(job_id) == [DUE]
-        folder = slow.storage.local_path(layout.checkpoint(job_id, DUE))
+        folder = slow.storage.local_path(slow.checkpoint(job_id, DUE))
         kept = load_file(folder / "state.safetensors")
         assert kept.keys() == expected.keys()
         assert all(kept[name].equal(tensor) for name, tensor in expected.items())

@@ -87,7 +87,9 @@ def test_data_that_is_gone_is_told(job, any_storage, tmp_path):
 
 def test_pruning_keeps_the_newest(any_storage):
     for step in (5, 40, 300, 1200, 999):
-        any_storage.write(f"{layout.checkpoint('ftjob-1', step)}/manifest.json", b"{}")
+        name = layout.checkpoint_name(step, epoch=3)
+        any_storage.write(f"{layout.checkpoint('ftjob-1', name)}/manifest.json", b"{}")
     prune_checkpoints("ftjob-1", any_storage)
-    assert any_storage.names(layout.checkpoints("ftjob-1")) == ["step-00000999", "step-00001200"]
+    kept = any_storage.names(layout.checkpoints("ftjob-1"))
+    assert kept == ["step-00000999-000003", "step-00001200-000003"]
     prune_checkpoints("ftjob-2", any_storage)

@@ -360,7 +360,7 @@ class TestCheckpoints:
         assert world.resident() == set()
 
     def damage(self, world: World, job_id: str, step: int) -> None:
-        folder = world.storage.local_path(layout.checkpoint(job_id, step))
+        folder = world.storage.local_path(world.checkpoint(job_id, step))
         assert folder is not None
         state = folder / "state.safetensors"
         state.write_bytes(state.read_bytes()[:-100])

@@ -27,7 +27,7 @@ _MEMORY = "memory."
 class Manifest:
     """What a checkpoint holds beside its tensors.
 
-    `since`: the step of the checkpoint that it builds on, None if it stands alone; `share`: how
+    `since`: the name of the checkpoint that it builds on, None if it stands alone; `share`: how
     many times all rows of a MEFT job have been written since the last that does; `row_shape`: its
     layers, experts, keys of an expert and their width, None of other jobs.
     """
@@ -36,14 +36,13 @@ class Manifest:
     trained_tokens: int
     best_valid_loss: float
     validations_without_gain: int
-    since: int | None = None
+    since: str | None = None
     share: float = 0.0
     row_shape: tuple[int, ...] | None = None
 
-    @property
-    def kept(self) -> Kept:
-        """What later checkpoints may build on."""
-        return Kept(self.step, self.share)
+    def kept(self, name: str) -> Kept:
+        """What later checkpoints may build on, once this one is kept under a name."""
+        return Kept(name, self.step, self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +145,10 @@ def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> N
     """
     manifests = [read_manifest(each) for each in (folder, *earlier)]
     manifest = manifests[0]
-    built_on = [each.step for each in manifests[1:]]
+    built_on = [each.name for each in earlier]
     if [each.since for each in manifests] != [*built_on, None]:
         raise TrainingFailed(
-            f"checkpoint {folder.name} builds on others, of which only steps {built_on} are there",
+            f"checkpoint {folder.name} builds on others, of which only {built_on} are there",
             code="checkpoint_damaged",
         )
     tensors = load_file(folder / _STATE)
@@ -174,7 +173,7 @@ def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> N
             load_rows(memory, each)
         arranged = {n: t for n, t in tensors.items() if n.startswith(_MEMORY)}
         memory.restore({name.removeprefix(_MEMORY): t for name, t in arranged.items()})
-    resident.kept = manifest.kept
+    resident.kept = manifest.kept(folder.name)
     for module, columns in resident.adapter.columns.items():
         columns.copy_(tensors[f"columns.{module}"])
     resident.abandon_batch()
@@ -199,7 +198,7 @@ def read_manifest(folder: Path) -> Manifest:
             trained_tokens=int(manifest["trained_tokens"]),
             best_valid_loss=_or_infinity(manifest["best_valid_loss"]),
             validations_without_gain=int(manifest["validations_without_gain"]),
-            since=None if manifest["since"] is None else int(manifest["since"]),
+            since=None if manifest["since"] is None else str(manifest["since"]),
             share=float(manifest["share"]),
             row_shape=None if manifest["row_shape"] is None else tuple(manifest["row_shape"]),
         )

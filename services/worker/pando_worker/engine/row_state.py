@@ -19,16 +19,17 @@ _LEAST_SHARE = 1 / 16
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A checkpoint that storage has: the step it is of, and how many times all rows have been
-    written since the last one that needs no other."""
+    """A checkpoint that storage has, by its folder's name; the step it is of, and how many times
+    all rows have been written since the last one that needs no other."""
 
+    name: str
     step: int
     share: float
 
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """Rows to write, layer by layer. `since`: the step of the checkpoint that the others are in;
+    """Rows to write, layer by layer. `since`: the name of the checkpoint that the others are in;
     None: all rows are here. `share`: see `Kept`, this one counted.
 
     `take(layer)` gives the layer's rows int32 [n], counts int32 [n], and value, mean and square
@@ -36,7 +37,7 @@ class RowState:
     """
 
     shape: RowShape
-    since: int | None
+    since: str | None
     share: float
     take: Callable[[int], Mapping[str, Tensor]]
 
@@ -50,7 +51,7 @@ def row_state(memory: JobMemory, kept: Kept | None, copied: bool) -> RowState:
     rows = memory.rows
     changed = rows.changed_at > (-1 if kept is None else kept.step)
     share = max(float(changed.float().mean()), _LEAST_SHARE)
-    since = None if kept is None or kept.share + share >= 1.0 else kept.step
+    since = None if kept is None or kept.share + share >= 1.0 else kept.name
     if since is None:
         changed = torch.ones_like(changed)
     total = 0.0 if kept is None or since is None else kept.share + share
