@@ -64,7 +64,8 @@ def list_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     """A table of objects, a line each: ids first and never broken, then text, then numbers."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
+        # Where the terminal is narrow, no column folds into a line of single letters.
+        table.add_column(column, overflow="fold", no_wrap=index == 0, min_width=4)
     for column in numbers:
         table.add_column(column, justify="right", no_wrap=True)
     return table
