@@ -1,6 +1,6 @@
 """How many jobs a GPU holds at once, as the byte model predicts and the scheduler admits.
 
-    python benchmarks/capacity.py [--json FILE]
+    python benchmarks/capacity.py [--keys N] [--json FILE]
 
 For the shapes of Llama 3.1, 8B and 70B, in every form a worker can hold them in on a GPU, and every
 method's default adapter. A host with enough memory is taken for granted; how much the MEFT jobs
@@ -24,7 +24,6 @@ from pando_shared.workers import Worker
 
 CARDS_GB = (12, 24, 40, 80, 141)
 DTYPES: tuple[Dtype, ...] = ("bfloat16", "int8", "nf4")
-METHODS: tuple[AdapterConfig, ...] = (LoraConfig(), PacaConfig(), MeftConfig())
 KEY_VALUE, VOCABULARY = 1024, 128_256
 
 
@@ -95,7 +94,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--keys", type=int, default=MeftConfig().num_keys, help="MEFT's, a layer")
     options = parser.parse_args()
+    methods = (LoraConfig(), PacaConfig(), MeftConfig(num_keys=options.keys))
     headroom = Settings().memory_headroom
     rows = []
     print(
@@ -104,12 +105,12 @@ def main() -> None:
     )
     for base, dtype, card in itertools.product(BASES, DTYPES, CARDS_GB):
         worker = worker_of(card, dtype)
-        jobs = {config.type: jobs_that_fit(worker, base, config, headroom) for config in METHODS}
+        jobs = {config.type: jobs_that_fit(worker, base, config, headroom) for config in methods}
         if not any(jobs.values()):
             continue
         host = {
             config.type: host_bytes(worker, base, config, jobs[config.type], headroom)
-            for config in METHODS
+            for config in methods
         }
         held, tokens = base_bytes(base, worker.base_format), token_budget_on(worker, base)
         rows.append(

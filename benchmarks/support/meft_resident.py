@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pando_kernels.adamw import AdamWSettings
+from pando_kernels.adamw import AdamWSettings, adamw_tensors
 from pando_kernels.meft.memory import HostJobMemory
 from pando_kernels.meft.rows import HostRows, RowShape
 
@@ -55,20 +55,14 @@ class ResidentMemory(HostJobMemory):
         if scale != 1.0:
             torch._foreach_mul_(gradients, scale)
         count = torch.tensor(float(step), device=rows.value.device)
-        torch._fused_adamw_(
+        adamw_tensors(
             list(rows.value.unbind()),
             gradients,
             list(rows.mean.unbind()),
             list(rows.square.unbind()),
-            [],
             [count] * len(gradients),
-            lr=learning_rate,
-            beta1=settings.beta1,
-            beta2=settings.beta2,
-            weight_decay=settings.weight_decay,
-            eps=settings.epsilon,
-            amsgrad=False,
-            maximize=False,
+            learning_rate,
+            settings,
         )
         rows.gradient.zero_()
         rows.touched.zero_()

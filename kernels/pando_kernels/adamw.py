@@ -96,17 +96,32 @@ def adamw_step(
     learning_rate: float,
     settings: AdamWSettings,
 ) -> None:
-    """One update in place of vectors [n]; `step` counts from 1.
+    """One update in place of vectors [n]; `step` counts from 1."""
+    steps = [torch.tensor(float(step), device=parameter.device)]
+    adamw_tensors([parameter], [gradient], [mean], [square], steps, learning_rate, settings)
+
+
+@torch.no_grad()
+def adamw_tensors(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    learning_rate: float,
+    settings: AdamWSettings,
+) -> None:
+    """One update in place of tensors that have their own steps, fp32 [] each, from 1 on.
 
     It is what `torch.optim.AdamW(fused=True)` calls, in one pass where plain torch takes seven.
     """
     torch._fused_adamw_(
-        [parameter],
-        [gradient],
-        [mean],
-        [square],
+        parameters,
+        gradients,
+        means,
+        squares,
         [],
-        [torch.tensor(float(step), device=parameter.device)],
+        steps,
         lr=learning_rate,
         beta1=settings.beta1,
         beta2=settings.beta2,

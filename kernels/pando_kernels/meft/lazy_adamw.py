@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pando_kernels.adamw import AdamWSettings
+from pando_kernels.adamw import AdamWSettings, adamw_tensors
 
 #: A run of neighbours that share a count is updated in place, by a call that costs some
 #: microseconds; rows in shorter ones are gathered.
@@ -79,20 +79,14 @@ def _update_runs(
     counts = [torch.tensor(float(step)) for _, _, step in runs]
     if scale != 1.0:
         torch._foreach_mul_(gradients, scale)
-    torch._fused_adamw_(
+    adamw_tensors(
         values,
         gradients,
         views(tables.mean),
         views(tables.square),
-        [],
         counts * len(tables.value),
-        lr=learning_rate,
-        beta1=settings.beta1,
-        beta2=settings.beta2,
-        weight_decay=settings.weight_decay,
-        eps=settings.epsilon,
-        amsgrad=False,
-        maximize=False,
+        learning_rate,
+        settings,
     )
     torch._foreach_zero_(gradients)
     if tables.shadow is not None:

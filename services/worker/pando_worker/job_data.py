@@ -12,7 +12,7 @@ from pando_shared.errors import NotFound, TrainingFailed
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
 from pando_shared.training import resolve
-from pando_worker.engine.checkpoint import read_manifest, restore_checkpoint
+from pando_worker.engine.checkpoint import restore_checkpoint
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.token_file import TokenFile
 
@@ -87,7 +87,7 @@ def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> li
     """Copies of a checkpoint and of those that it builds on, newest first.
 
     Raises:
-        TrainingFailed: one of them is gone or damaged.
+        TrainingFailed: one of them is gone.
     """
     folders: list[Path] = []
     wanted: str | None = name
@@ -100,7 +100,7 @@ def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> li
                 f"checkpoint {name} builds on {wanted}, which is gone", code="checkpoint_damaged"
             ) from error
         folders.append(folder)
-        wanted = read_manifest(folder).since
+        wanted = _since(storage, layout.checkpoint(job_id, wanted))
     return folders
 
 

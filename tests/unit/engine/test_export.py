@@ -11,7 +11,7 @@ import torch
 from engine_jobs import logits_of, make_job, shake
 from transformers import AutoModelForCausalLM
 
-from pando_kernels import meft_loader
+from pando_kernels.meft import loader
 from pando_kernels.meft.visits import visits_of
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.errors import InvalidRequest
@@ -86,7 +86,7 @@ def test_merged_by_peft_the_logits_stay(model_folder, tmp_path, name):
 def test_the_loader_gives_the_engines_logits_for_meft(model_folder, tmp_path, family):
     base = load_base(model_folder(family))
     adapter = exported(base, MEFT, tmp_path / "a")
-    model = meft_loader.load_adapter(stock(model_folder(family)), tmp_path / "a")
+    model = loader.load_adapter(stock(model_folder(family)), tmp_path / "a")
     ours = logits_of(base, adapter.layers, IDS)
     assert_same(ours, plain_logits(model))
     assert not torch.allclose(ours, logits_of(base, {}, IDS), atol=1e-2)
@@ -151,7 +151,7 @@ def test_a_large_adapter_is_in_several_files(model_folder, tmp_path, monkeypatch
     index = json.loads((tmp_path / "a" / "adapter_model.safetensors.index.json").read_text())
     assert sorted(index["weight_map"]) == sorted(adapter.parameters)
     assert sorted(set(index["weight_map"].values())) == files
-    model = meft_loader.load_adapter(stock(model_folder("llama")), tmp_path / "a")
+    model = loader.load_adapter(stock(model_folder("llama")), tmp_path / "a")
     expected = logits_of(base, adapter.layers, IDS)
     assert_same(expected, plain_logits(model))
     assert_same(expected, logits_of(base, load_export(base, tmp_path / "a"), IDS))
@@ -161,7 +161,7 @@ def test_rows_stay_on_the_host_when_they_are_to(model_folder, tmp_path):
     base = load_base(model_folder("llama"))
     adapter = exported(base, MEFT, tmp_path / "a")
     model = stock(model_folder("llama"))
-    meft_loader.load_adapter(model, tmp_path / "a", rows_on="cpu")
+    loader.load_adapter(model, tmp_path / "a", rows_on="cpu")
     assert_same(logits_of(base, adapter.layers, IDS), plain_logits(model))
     sizes = sum(t.numel() for n, t in model.state_dict().items() if ".meft." in n)
     assert sizes == adapter.vector.parameter_count

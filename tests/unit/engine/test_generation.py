@@ -8,7 +8,7 @@ import torch
 from engine_jobs import make_job, shake
 from transformers import AutoModelForCausalLM
 
-from pando_kernels.meft_loader import load_adapter
+from pando_kernels.meft.loader import load_adapter
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine

@@ -11,7 +11,7 @@ from numerics import make_meft, normal
 from safetensors.torch import save_file
 from torch import nn
 
-from pando_kernels.meft_loader import load_adapter
+from pando_kernels.meft.loader import load_adapter
 
 
 @pytest.fixture

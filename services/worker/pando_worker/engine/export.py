@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-import pando_kernels.meft_loader
+import pando_kernels.meft.loader
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_worker.engine.adapters import Adapter
 from pando_worker.engine.base_model import BaseModel
@@ -55,7 +55,7 @@ def export_adapter(base: BaseModel, adapter: Adapter, card: Card, folder: Path) 
                 "num_experts": config.experts,
                 "num_probes": config.probes,
             }
-            shutil.copyfile(pando_kernels.meft_loader.__file__, folder / "load_adapter.py")
+            shutil.copyfile(pando_kernels.meft.loader.__file__, folder / "load_adapter.py")
     _save(tensors, folder)
     (folder / "adapter_config.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "README.md").write_text(_model_card(adapter, card))

@@ -12,7 +12,7 @@ from torch import Tensor
 from pando_kernels.lora import LoraLinear
 from pando_kernels.meft.layer import MeftLayer
 from pando_kernels.meft.loaded_memory import LoadedMemory
-from pando_kernels.meft_loader import load_tensors
+from pando_kernels.meft.loader import load_tensors
 from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
 
