@@ -47,6 +47,10 @@ class SideFound:
     update_ms: float
     resident_bytes: int
 
+    @property
+    def step_ms(self) -> float:
+        return self.forward_ms + self.backward_ms + self.update_ms
+
 
 @dataclass(frozen=True, slots=True)
 class CpuRow:
