@@ -59,6 +59,17 @@ class Priority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HalvingRule:
+    """Successive halving of a group of jobs (Jamieson & Talwalkar, 1502.07943, Algorithm 1).
+
+    At each of `rungs` points of training the best 1/`eta` of the group by validation loss go on.
+    """
+
+    eta: int = 3
+    rungs: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What the user asked for. Never changes after submission."""
 
@@ -71,7 +82,10 @@ class JobSpec:
     suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
+    #: Jobs of a tenant with one group are a sweep's trials.
     group: str | None = None
+    #: How the group's losers are stopped early; None: they are not.
+    halving: HalvingRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,8 @@ class Progress:
     learning_rate: float = 0.0
     tokens_per_second: float = 0.0
     checkpoint_step: int = 0
+    #: Validation loss at each rung of successive halving that was reached.
+    rung_losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +127,29 @@ class Lease:
     worker_id: str
     incarnation: str
     expires_at: float
+
+
+class YieldCause(StrEnum):
+    """Why a job must give its place up."""
+
+    #: A job of a higher class has waited long enough.
+    PRIORITY = "priority"
+    #: Its tenant has borrowed what another is guaranteed.
+    RECLAIM = "reclaim"
+    #: The worker was promised to a job that has starved.
+    RESERVATION = "reservation"
+    #: An operator empties the worker.
+    DRAIN = "drain"
+    #: The rung of its sweep is not decided yet.
+    RUNG = "rung"
+
+
+@dataclass(frozen=True, slots=True)
+class Yield:
+    """A running job is to leave its worker by a checkpoint, and to be queued again."""
+
+    cause: YieldCause
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +165,8 @@ class JobFailure:
 class Job:
     """One fine-tuning job. `epoch` fences writers: it grows whenever the job changes hands.
 
-    `attempts` counts leases lost since the job last made durable progress.
+    `attempts` counts leases lost since the job last made durable progress, `lost_on` names the
+    workers that were lost with it since then.
     """
 
     id: str
@@ -153,13 +193,24 @@ class Job:
     round_predicted_bytes: int | None = None
     round_measured_bytes: int | None = None
     blocked_reason: str | None = None
+    #: Set while the job is to leave its worker.
+    yielding: Yield | None = None
+    #: How often it left for a higher class or a tenant's guarantee.
+    preemptions: int = 0
+    lost_on: tuple[str, ...] = ()
+    #: When it came to the worker that holds it.
+    placed_at: float | None = None
+    #: How often it alone was too much for a worker's memory.
+    out_of_memory: int = 0
+    #: Measured over predicted bytes of what this job adds to a worker; None: not measured yet.
+    memory_ratio: float | None = None
     error: JobFailure | None = None
     fine_tuned_model: str | None = None
     result_files: tuple[str, ...] = ()
 
     @property
     def queue_order(self) -> tuple[int, float, str]:
-        """Sorts jobs as the scheduler takes them: by priority, then age."""
+        """Sorts jobs by priority, then age."""
         return self.spec.priority.rank, self.created_at, self.id
 
     def to(self, state: JobState) -> Job:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pando_shared.base_format import BaseFormat
+from pando_shared.reports import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class Worker:
     host_budget_bytes: int | None = None
     #: Whether values and moments of MEFT's rows are mapped from a disk.
     rows_on_disk: bool = False
+    #: The device's name, for predictions that are learnt from all that are alike.
+    device_kind: str = "cpu"
+    #: What loading the present base showed; None: it was not measured.
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class Round:
     planned_at: float
     #: When the worker began it; `None` while it waits in the worker's queue.
     started_at: float | None = None
+    #: Each job's part of the worker's tokens where tenants compete, by job id; empty: all are equal.
+    shares: Mapping[str, float] = field(default_factory=dict)
+    #: The share of its prediction that the worker keeps free on top of it.
+    headroom: float = 0.10
 
 
 @dataclass(frozen=True, slots=True)
