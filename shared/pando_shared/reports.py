@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pando_shared.adapters import AdapterConfig
+from pando_shared.recompute import Recompute
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class RoundReport:
 
     `seconds` is training time alone. `microbatch_tokens` is the largest microbatch that was run,
     `longest` the longest sequence of the jobs' data. `device` is the kind of device, one string for
-    all that are alike. `out_of_memory` counts the errors that were survived.
+    all that are alike. `out_of_memory` counts the errors that were survived. `recompute` is what
+    the backward pass made again.
     """
 
     worker_id: str
@@ -46,6 +48,7 @@ class RoundReport:
     predicted_host_bytes: int = 0
     measured_host_bytes: int = 0
     out_of_memory: int = 0
+    recompute: Recompute = Recompute.CHEAP
 
     @property
     def tokens(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from factories import EPOCH_START, make_job, make_worker
@@ -13,11 +14,15 @@ from hypothesis import strategies as st
 from redis import Redis
 from redis_process import RedisProcess
 
+from pando_shared.adapters import LoraConfig, PacaConfig
 from pando_shared.clock import FakeClock
 from pando_shared.errors import PandoError
+from pando_shared.forecasts import Forecast, Usage
 from pando_shared.jobs import Job, JobState, Lease
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
+from pando_shared.reports import JobService, RoundReport
 from pando_shared.store import Change, Store
+from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
 from pando_shared.workers import Assignment, Round, SampleChunk
@@ -34,6 +39,7 @@ tenants = st.sampled_from(TENANTS)
 small = st.integers(0, 4)
 times = st.integers(0, 2).map(lambda seconds: EPOCH_START + seconds)
 workers = st.sampled_from(["w1", "w2"])
+groups = st.sampled_from([None, "sweep-a", "sweep-b"])
 
 
 def change(job: Job, state: JobState | None, lease: Lease | None, said: int) -> Change:
@@ -49,6 +55,19 @@ def change(job: Job, state: JobState | None, lease: Lease | None, said: int) -> 
     )
 
 
+#: The cursor of each reader of a store's feed. Stores number their writes each in its own way.
+CURSORS: WeakKeyDictionary[Store, dict[str, int]] = WeakKeyDictionary()
+
+
+def read_feed(store: Store, reader: str, *, first: bool) -> object:
+    """What a reader is told since its last look, or as if it had never looked."""
+    cursors = CURSORS.setdefault(store, {})
+    changes = store.changed_jobs(None if first else cursors.get(reader))
+    assert changes.cursor >= cursors.get(reader, 0)
+    cursors[reader] = changes.cursor
+    return changes.jobs, changes.gone, changes.whole
+
+
 @st.composite
 def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     """A call that changes something, or is refused; one of those named."""
@@ -58,6 +77,7 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     lease = draw(st.none() | st.just(LEASE))
     key = draw(st.none() | st.just("key"))
     job = make_job(job_id, tenant=tenant, created_at=at, lease=lease)
+    job = replace(job, spec=replace(job.spec, group=draw(groups)))
     file = FileRecord(f"file-{number}", tenant, "a.jsonl", "fine-tune", number, at)
     revoked_at = draw(st.none() | times)
     api_key = ApiKey(f"key-{number}", tenant, "k", f"digest-{number}", "sk", at, revoked_at)
@@ -65,6 +85,14 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     planned = Round(f"round-{number % 2}", worker_id, "first", "tiny", places, 20.0, 9, at)
     events = [Event(at, f"event {i}") for i in range(number)]
     chunk = SampleChunk("text", number)
+    marked = draw(st.none() | times)
+    service = JobService(
+        job_id, tenant, draw(st.sampled_from([LoraConfig(), PacaConfig()])), 9, 2, 4.5
+    )
+    report = RoundReport(
+        worker_id, "first", "tiny", "cpu", (service,) * number, at, 0.1, 64, 32, 10, 20, 30
+    )
+    forecast = Forecast(job_id, at, number or None, key, promised_start=marked)
     choices: dict[str, Call] = {
         "create_job": lambda s: s.create_job(job, key),
         "restore_job": lambda s: s.restore_job(job),
@@ -83,6 +111,17 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         "push_sample_chunks": lambda s: s.push_sample_chunks(job_id, [chunk] * number),
         "request_sample": lambda s: s.request_sample(worker_id, f"sample-{number}"),
         "sample_done": lambda s: s.sample_done(worker_id, f"sample-{number}"),
+        "changed_jobs": lambda s: read_feed(s, worker_id, first=number == 0),
+        "set_draining": lambda s: s.set_draining(worker_id, marked),
+        "lead": lambda s: s.lead(worker_id, 60.0 + number),
+        "step_down": lambda s: s.step_down(worker_id),
+        "leader": lambda s: s.leader(),
+        "push_report": lambda s: s.push_report(report),
+        "take_reports": lambda s: s.take_reports(number),
+        "put_learnt": lambda s: s.put_learnt(worker_id, f"[{number}]"),
+        "put_usage": lambda s: s.put_usage([Usage(tenant, number / 3, at)] * number),
+        "put_forecasts": lambda s: s.put_forecasts([forecast] * number),
+        "drop_forecasts": lambda s: s.drop_forecasts([job_id] * number),
     }
     name = draw(st.sampled_from(names))
     return name, choices[name]
@@ -95,6 +134,10 @@ FAMILIES = {
     "rounds": ("plan_round", "plan_round", "begin_round", "withdraw_round", "end_round"),
     "records": ("put_file", "delete_file", "put_key", "put_worker", "remove_worker"),
     "samples": ("push_sample_chunks", "request_sample", "sample_done"),
+    "feed": ("create_job", "update_job", "update_job", "restore_job", "changed_jobs"),
+    "leader": ("lead", "lead", "step_down", "leader", "set_draining"),
+    "reports": ("push_report", "push_report", "take_reports", "put_learnt", "put_usage"),
+    "forecasts": ("put_forecasts", "put_forecasts", "drop_forecasts"),
 }
 
 
@@ -109,6 +152,14 @@ def everything(store: Store) -> dict[str, object]:
         "found": [store.find_key(f"digest-{number}") for number in range(5)],
         "workers": store.list_workers(),
         "rounds": store.rounds(),
+        "fed": read_feed(store, "w1", first=False),
+        "draining": store.draining(),
+        "leader": store.leader(),
+        "learnt": store.learnt(),
+        "usage": store.usage(),
+        "forecasts": store.forecasts([*JOBS, "ftjob-none"]),
+        "all forecasts": store.all_forecasts(),
+        "reports": store.take_reports(),
         "waiting": [store.samples_waiting(worker) for worker in ("w1", "w2")],
     }
     for tenant in TENANTS:
@@ -118,6 +169,9 @@ def everything(store: Store) -> dict[str, object]:
                     store,
                     lambda s, t=tenant, a=after, n=limit: s.list_jobs(t, after=a, limit=n),
                 )
+        for group in ("sweep-a", "sweep-b"):
+            seen[f"group {tenant} {group}"] = store.jobs_of_group(tenant, group)
+        seen[f"made {tenant}"] = store.job_created_with(tenant, "key")
         seen[f"files {tenant}"] = store.list_files(tenant)
         seen[f"models {tenant}"] = store.list_models(tenant)
         seen[f"file {tenant}"] = outcome(store, lambda s, t=tenant: s.get_file(t, "file-1"))
@@ -157,7 +211,9 @@ def test_both_stores_answer_alike(
     clock = FakeClock()
     with Redis.from_url(redis_process.url) as client:
         client.flushall()
-    stub, redis = StubStore(clock), RedisStore(redis_process.url, clock)
+    kept = data.draw(st.sampled_from([1, CHANGES_KEPT]), "jobs that the feed remembers")
+    stub = StubStore(clock, changes_kept=kept)
+    redis = RedisStore(redis_process.url, clock, changes_kept=kept)
     try:
         for name, call in data.draw(st.lists(writes(FAMILIES[family]), min_size=15, max_size=40)):
             assert outcome(redis, call) == outcome(stub, call), name

@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pando_shared.forecasts import Forecast, Usage
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
+from pando_shared.reports import RoundReport
 from pando_shared.workers import Round, SampleChunk, Worker
 
 #: A request for a sample that is older counts no more: its message or its worker was lost.
 SAMPLE_REQUEST_SECONDS = 300
 #: How long a sample's text is kept after its last chunk.
 SAMPLE_TEXT_SECONDS = 3600
+#: How many jobs the change feed remembers, those that changed last.
+CHANGES_KEPT = 20_000
+#: How many reports of rounds wait to be read; older ones are dropped.
+REPORTS_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,21 @@ class Change:
     checkpoint: CheckpointRecord | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JobChanges:
+    """Jobs as they are now, and the cursor to ask from next time: one snapshot.
+
+    With `whole`, `jobs` are all that have not ended or hold a lease, and what is not among them is
+    to be forgotten. Else they are those written since the cursor, each once, also if ended since;
+    `gone` are ids that were written since and have no record any more, sorted. Oldest first.
+    """
+
+    jobs: tuple[Job, ...]
+    gone: tuple[str, ...]
+    cursor: int
+    whole: bool
+
+
 class Store(Protocol):
     """All methods are atomic, synchronous and safe to call from any thread."""
 
@@ -34,6 +55,10 @@ class Store(Protocol):
 
         A job that is there already is returned as it is, so that creating can be repeated.
         """
+        ...
+
+    def job_created_with(self, tenant: str, idempotency_key: str) -> Job | None:
+        """The job that a create with this key would return instead of a new one."""
         ...
 
     def restore_job(self, job: Job) -> bool:
@@ -62,8 +87,20 @@ class Store(Protocol):
         """All tenants' jobs in these states, oldest first."""
         ...
 
+    def jobs_of_group(self, tenant: str, group: str) -> list[Job]:
+        """A tenant's jobs of one group, ended ones too, oldest first."""
+        ...
+
     def leased_jobs(self) -> list[Job]:
         """All jobs that hold a lease, whatever their state."""
+        ...
+
+    def changed_jobs(self, since: int | None) -> JobChanges:
+        """What was written to jobs since a cursor that this store gave. None: everything live.
+
+        Everything live comes also where the cursor is older than the feed remembers, or Redis has
+        restarted since, and may have lost writes. Each reader has a cursor of its own.
+        """
         ...
 
     def count_jobs(self) -> dict[JobState, int]: ...
@@ -126,10 +163,22 @@ class Store(Protocol):
     def put_worker(self, worker: Worker) -> None: ...
 
     def list_workers(self) -> list[Worker]:
-        """All that ever reported and were not removed, sorted by id."""
+        """All that ever reported and were not removed, sorted by id; none whose record cannot be
+        read."""
         ...
 
     def remove_worker(self, worker_id: str) -> None: ...
+
+    def set_draining(self, worker_id: str, since: float | None) -> None:
+        """Mark a worker as being emptied since then. None: no more. Wakes the scheduler.
+
+        The mark outlives the worker's record, so that a worker that restarts stays empty.
+        """
+        ...
+
+    def draining(self) -> dict[str, float]:
+        """When each worker that is being emptied was marked, by its id."""
+        ...
 
     def plan_round(self, planned: Round) -> None:
         """Keep a planned round; its message goes out after this."""
@@ -171,6 +220,51 @@ class Store(Protocol):
     def samples_waiting(self, worker_id: str) -> int: ...
 
     def sample_done(self, worker_id: str, sample_id: str) -> None: ...
+
+    def push_report(self, report: RoundReport) -> None:
+        """Tell of a round that is over. Wakes nobody; the oldest beyond `REPORTS_KEPT` are lost."""
+        ...
+
+    def take_reports(self, limit: int = 1000) -> list[RoundReport]:
+        """Remove and return the oldest reports, in the order they came; one that cannot be read is
+        only removed."""
+        ...
+
+    def put_learnt(self, key: str, text: str) -> None:
+        """Keep what a predictor has learnt, as JSON that only it understands."""
+        ...
+
+    def learnt(self) -> dict[str, str]: ...
+
+    def put_usage(self, usages: Iterable[Usage]) -> None:
+        """Replace what these tenants have used."""
+        ...
+
+    def usage(self) -> dict[str, Usage]:
+        """By tenant."""
+        ...
+
+    def put_forecasts(self, forecasts: Iterable[Forecast]) -> None:
+        """Replace the forecasts of these jobs."""
+        ...
+
+    def drop_forecasts(self, job_ids: Iterable[str]) -> None: ...
+
+    def forecasts(self, job_ids: Sequence[str]) -> list[Forecast | None]: ...
+
+    def all_forecasts(self) -> list[Forecast]:
+        """Sorted by job id."""
+        ...
+
+    def lead(self, candidate: str, seconds: float) -> bool:
+        """Become or stay the leader for so long from now. False: another leads."""
+        ...
+
+    def step_down(self, candidate: str) -> None:
+        """Stop leading, so that another may at once. Nothing happens if another leads."""
+        ...
+
+    def leader(self) -> str | None: ...
 
     def wake(self) -> None:
         """Make the scheduler look now."""

@@ -23,6 +23,26 @@ def test_a_created_job_is_found_in_all_places(store: Store) -> None:
     assert store.count_jobs() == {state: int(state is JobState.QUEUED) for state in JobState}
 
 
+def test_a_group_is_found_whole_and_for_its_tenant_alone(store: Store) -> None:
+    def member(number: int, group: str | None, tenant: str = "acme") -> Job:
+        job = make_job(tenant=tenant, created_at=EPOCH_START + number)
+        return replace(job, spec=replace(job.spec, group=group))
+
+    third, first, second = (member(number, "sweep-1") for number in (3, 1, 2))
+    store.create_job(third)
+    store.create_job(first, "key")
+    assert store.restore_job(second)
+    for other in (member(0, None), member(0, "sweep"), member(0, "sweep-1", "other")):
+        store.create_job(other)
+    ended = store.update_job(first.id, lambda job: job.to(JobState.CANCELLED))
+    assert store.jobs_of_group("acme", "sweep-1") == [ended, second, third]
+    assert store.jobs_of_group("acme", "sweep-2") == []
+    # A name may hold what others take for separators.
+    odd = member(0, '1", "x', 'a["b')
+    store.create_job(odd)
+    assert store.jobs_of_group('a["b', '1", "x') == [odd]
+
+
 def test_an_unknown_job_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         store.get_job("ftjob-none")

@@ -1,5 +1,6 @@
 """Workers, rounds, samples and signals in every store."""
 
+import math
 import threading
 import time
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pando_shared.clock import FakeClock
 from pando_shared.jobs import JobState
 from pando_shared.store import Store
 from pando_shared.store.base import SAMPLE_REQUEST_SECONDS
+from pando_shared.store.redis import RedisStore
 from pando_shared.workers import Assignment, Round, SampleChunk
 
 PLANNED = Round("round-1", "w1", "w1-first", "tiny", (Assignment("ftjob-1", 4),), 20.0, 900, 1.0)
@@ -26,6 +28,36 @@ def test_workers_report_and_are_removed(store: Store) -> None:
     store.remove_worker("w1")
     store.remove_worker("w1")
     assert store.list_workers() == [second]
+
+
+def test_a_worker_whose_record_cannot_be_read_takes_no_other_down(redis_url: str) -> None:
+    """JSON has no NaN, so what is written in its place is no number."""
+    redis_store = RedisStore(redis_url)
+    good = make_worker("w1")
+    redis_store.put_worker(good)
+    redis_store.put_worker(make_worker("w2", tokens_per_second=math.nan))
+    assert redis_store.list_workers() == [good]
+    redis_store.put_worker(make_worker("w2"))
+    assert redis_store.list_workers() == [good, make_worker("w2")]
+    redis_store.close()
+
+
+def test_a_worker_is_drained_until_it_is_no_more(store: Store) -> None:
+    store.set_draining("w1", 1_700_000_000.123456)
+    store.set_draining("w2", 7)
+    store.set_draining("w2", 8.0)
+    assert store.draining() == {"w1": 1_700_000_000.123456, "w2": 8.0}
+    store.put_worker(make_worker("w1"))
+    store.remove_worker("w1")
+    store.set_draining("w2", None)
+    store.set_draining("w3", None)
+    assert store.draining() == {"w1": 1_700_000_000.123456}
+
+
+def test_draining_wakes_the_scheduler(store: Store) -> None:
+    for since in (1.0, None):
+        store.set_draining("w1", since)
+        assert seconds_waited(store, 5.0) < 1.0
 
 
 def test_a_round_begins_once_and_only_for_its_worker(store: Store) -> None:
@@ -134,7 +166,7 @@ def test_what_the_scheduler_must_see_wakes_it(store: Store) -> None:
 def test_an_update_within_a_state_wakes_nobody(store: Store) -> None:
     job = store.create_job(make_job())
     seconds_waited(store, 0.01)
-    store.update_job(job.id, lambda job: replace(job, blocked_reason="no worker"))
+    store.update_job(job.id, lambda job: replace(job, preemptions=1))
     assert seconds_waited(store, 0.05) >= 0.04
 
 

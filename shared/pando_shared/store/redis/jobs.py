@@ -16,17 +16,18 @@ from pando_shared.records import CheckpointRecord, Event
 from pando_shared.store.base import Change
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.redis import keys
+from pando_shared.store.redis.changes import RedisChanges
 from pando_shared.store.redis.client import script, transact
 from pando_shared.store.redis.signals import wake
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class RedisJobs:
+class RedisJobs(RedisChanges):
     """The part of `RedisStore` that knows jobs."""
 
-    def __init__(self, redis: Redis):
-        self._redis = redis
+    def __init__(self, redis: Redis, changes_kept: int):
+        RedisChanges.__init__(self, redis, changes_kept)
         self._page = redis.register_script(script("page"))
         self._members = redis.register_script(script("members"))
         self._append = redis.register_script(script("append_events"))
@@ -44,19 +45,23 @@ class RedisJobs:
             if kept is not None:
                 return decode(Job, kept)
             pipe.multi()
-            _write_new(pipe, job)
+            self._write_new(pipe, job)
             if seen:
                 pipe.set(seen, job.id, ex=IDEMPOTENCY_SECONDS)
             return job
 
         return transact(self._redis, [keys.job(job.id), *([seen] if seen else [])], body)
 
+    def job_created_with(self, tenant: str, idempotency_key: str) -> Job | None:
+        earlier: Any = self._redis.get(keys.idempotency(tenant, idempotency_key))
+        return self.get_jobs([earlier.decode()])[0] if earlier else None
+
     def restore_job(self, job: Job) -> bool:
         def body(pipe: Pipeline) -> bool:
             if pipe.exists(keys.job(job.id)):
                 return False
             pipe.multi()
-            _write_new(pipe, job)
+            self._write_new(pipe, job)
             return True
 
         return transact(self._redis, [keys.job(job.id)], body)
@@ -82,7 +87,7 @@ class RedisJobs:
             outcome = change(before)
             wanted = outcome if isinstance(outcome, Change) else Change(outcome)
             pipe.multi()
-            _write_change(pipe, before, wanted)
+            self._write_change(pipe, before, wanted)
             return wanted.job
 
         return transact(self._redis, [keys.job(job_id)], body)
@@ -98,6 +103,11 @@ class RedisJobs:
 
     def jobs_in(self, *states: JobState) -> list[Job]:
         return self._members_of([keys.jobs_in(state) for state in states])
+
+    def jobs_of_group(self, tenant: str, group: str) -> list[Job]:
+        ids: Any = self._redis.zrange(keys.jobs_of_group(tenant, group), 0, -1)
+        found = self.get_jobs([job_id.decode() for job_id in ids])
+        return oldest_first(job for job in found if job is not None)
 
     def leased_jobs(self) -> list[Job]:
         return self._members_of([keys.LEASED])
@@ -143,30 +153,33 @@ class RedisJobs:
         texts: Any = self._redis.hvals(keys.checkpoints(job_id))
         return newest_first(decode(CheckpointRecord, text) for text in texts)
 
-
-def _write_new(pipe: Pipeline, job: Job) -> None:
-    pipe.set(keys.job(job.id), encode(job))
-    pipe.zadd(keys.jobs_of(job.spec.tenant), {job.id: job.created_at})
-    pipe.sadd(keys.jobs_in(job.state), job.id)
-    if job.lease is not None:
-        pipe.sadd(keys.LEASED, job.id)
-    wake(pipe)
-
-
-def _write_change(pipe: Pipeline, before: Job, change: Change) -> None:
-    job = change.job
-    pipe.set(keys.job(job.id), encode(job))
-    if job.state is not before.state:
-        pipe.smove(keys.jobs_in(before.state), keys.jobs_in(job.state), job.id)
+    def _write_new(self, pipe: Pipeline, job: Job) -> None:
+        pipe.set(keys.job(job.id), encode(job))
+        self._mark_changed(pipe, job.id)
+        pipe.zadd(keys.jobs_of(job.spec.tenant), {job.id: job.created_at})
+        if job.spec.group is not None:
+            group = keys.jobs_of_group(job.spec.tenant, job.spec.group)
+            pipe.zadd(group, {job.id: job.created_at})
+        pipe.sadd(keys.jobs_in(job.state), job.id)
+        if job.lease is not None:
+            pipe.sadd(keys.LEASED, job.id)
         wake(pipe)
-    if job.lease is None:
-        pipe.srem(keys.LEASED, job.id)
-    else:
-        pipe.sadd(keys.LEASED, job.id)
-    if change.events:
-        pipe.rpush(keys.events(job.id), *(encode(event) for event in change.events))
-    if change.model is not None:
-        pipe.hset(keys.models(change.model.tenant), change.model.name, encode(change.model))
-    if change.checkpoint is not None:
-        record = change.checkpoint
-        pipe.hset(keys.checkpoints(job.id), record.id, encode(record))
+
+    def _write_change(self, pipe: Pipeline, before: Job, change: Change) -> None:
+        job = change.job
+        pipe.set(keys.job(job.id), encode(job))
+        self._mark_changed(pipe, job.id)
+        if job.state is not before.state:
+            pipe.smove(keys.jobs_in(before.state), keys.jobs_in(job.state), job.id)
+            wake(pipe)
+        if job.lease is None:
+            pipe.srem(keys.LEASED, job.id)
+        else:
+            pipe.sadd(keys.LEASED, job.id)
+        if change.events:
+            pipe.rpush(keys.events(job.id), *(encode(event) for event in change.events))
+        if change.model is not None:
+            pipe.hset(keys.models(change.model.tenant), change.model.name, encode(change.model))
+        if change.checkpoint is not None:
+            record = change.checkpoint
+            pipe.hset(keys.checkpoints(job.id), record.id, encode(record))

@@ -7,13 +7,25 @@
 | pando:job:<job>:checkpoints       | hash   | checkpoint id -> JSON                              |
 | pando:jobs:in:<state>             | set    | ids of the jobs in a state                         |
 | pando:jobs:leased                 | set    | ids of the jobs that hold a lease                  |
+| pando:jobs:seq                    | string | the number of the last write of a job              |
+| pando:jobs:changed                | zset   | ids of the jobs written last, by the write's seq   |
+| pando:jobs:feed                   | hash   | forgotten: the highest seq no longer in `changed`; |
+|                                   |        | run: the run_id of the Redis that counts           |
 | pando:jobs:of:<tenant>            | zset   | ids of a tenant's jobs, by created_at              |
+| pando:jobs:group:[tenant, group]  | zset   | ids of the jobs of a tenant's group, by created_at |
 | pando:idempotency:[tenant, key]   | string | id of the job that was made; gone after a day      |
 | pando:files:<tenant>              | hash   | file id -> JSON                                    |
 | pando:models:<tenant>             | hash   | model name -> JSON                                 |
 | pando:keys                        | hash   | digest -> JSON                                     |
 | pando:workers                     | hash   | worker id -> JSON                                  |
+| pando:workers:draining            | hash   | worker id -> since when it is emptied              |
 | pando:rounds                      | hash   | round id -> JSON                                   |
+| pando:reports                     | list   | reports of rounds, JSON, oldest first; at most     |
+|                                   |        | 10,000                                             |
+| pando:learnt                      | hash   | a predictor's key -> its JSON                      |
+| pando:usage                       | hash   | tenant -> JSON                                     |
+| pando:forecasts                   | hash   | job id -> JSON                                     |
+| pando:leader                      | string | the scheduler that leads; gone when its time is up |
 | pando:sample:<sample>             | list   | chunks, JSON; gone an hour after the last          |
 | pando:samples:waiting:<worker>    | zset   | ids of samples asked for, by the time of asking    |
 | pando:wake                        | list   | at most one token; the scheduler blocks on it      |
@@ -28,9 +40,18 @@ from pando_shared.jobs import JobState
 
 JOB_PREFIX = "pando:job:"
 LEASED = "pando:jobs:leased"
+CHANGE_NUMBER = "pando:jobs:seq"
+CHANGED = "pando:jobs:changed"
+CHANGE_FEED = "pando:jobs:feed"
 KEYS = "pando:keys"
 WORKERS = "pando:workers"
+DRAINING = "pando:workers:draining"
 ROUNDS = "pando:rounds"
+REPORTS = "pando:reports"
+LEARNT = "pando:learnt"
+USAGE = "pando:usage"
+FORECASTS = "pando:forecasts"
+LEADER = "pando:leader"
 WAKE = "pando:wake"
 
 
@@ -52,6 +73,11 @@ def jobs_in(state: JobState) -> str:
 
 def jobs_of(tenant: str) -> str:
     return f"pando:jobs:of:{tenant}"
+
+
+def jobs_of_group(tenant: str, group: str) -> str:
+    """JSON, because either part may hold any separator."""
+    return f"pando:jobs:group:{json.dumps([tenant, group])}"
 
 
 def idempotency(tenant: str, key: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pando_shared.clock import Clock, SystemClock
+from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis.client import connect, reports_outages
 from pando_shared.store.redis.jobs import RedisJobs
+from pando_shared.store.redis.knowledge import RedisKnowledge
+from pando_shared.store.redis.leadership import RedisLeadership
 from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.samples import RedisSamples
 from pando_shared.store.redis.signals import RedisSignals
@@ -12,7 +15,15 @@ from pando_shared.store.redis.workers import RedisWorkers
 
 
 @reports_outages
-class RedisStore(RedisJobs, RedisRecords, RedisWorkers, RedisSamples, RedisSignals):
+class RedisStore(
+    RedisJobs,
+    RedisRecords,
+    RedisWorkers,
+    RedisSamples,
+    RedisKnowledge,
+    RedisLeadership,
+    RedisSignals,
+):
     """`Store` in Redis (6.2 or later). Every key is described in `keys`.
 
     A compound change is one transaction (WATCH, MULTI, EXEC) or one script. A connection that
@@ -20,9 +31,10 @@ class RedisStore(RedisJobs, RedisRecords, RedisWorkers, RedisSamples, RedisSigna
     `Unavailable`.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None):
+    def __init__(self, url: str, clock: Clock | None = None, *, changes_kept: int = CHANGES_KEPT):
         redis = connect(url)
-        RedisJobs.__init__(self, redis)
+        RedisJobs.__init__(self, redis, changes_kept)
+        RedisLeadership.__init__(self, redis)
         RedisSamples.__init__(self, redis, clock or SystemClock())
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pando_shared.codec import decode, encode
 from pando_shared.store.order import oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import transact
+from pando_shared.store.redis.readable import readable
 from pando_shared.store.redis.signals import wake
 from pando_shared.workers import Round, Worker
 
@@ -27,10 +28,23 @@ class RedisWorkers:
 
     def list_workers(self) -> list[Worker]:
         texts: Any = self._redis.hvals(keys.WORKERS)
-        return sorted((decode(Worker, text) for text in texts), key=lambda worker: worker.id)
+        return sorted(readable(Worker, texts), key=lambda worker: worker.id)
 
     def remove_worker(self, worker_id: str) -> None:
         self._redis.hdel(keys.WORKERS, worker_id)
+
+    def set_draining(self, worker_id: str, since: float | None) -> None:
+        with self._redis.pipeline() as pipe:
+            if since is None:
+                pipe.hdel(keys.DRAINING, worker_id)
+            else:
+                pipe.hset(keys.DRAINING, worker_id, repr(float(since)))
+            wake(pipe)
+            pipe.execute()
+
+    def draining(self) -> dict[str, float]:
+        times: Any = self._redis.hgetall(keys.DRAINING)
+        return {worker_id.decode(): float(since) for worker_id, since in times.items()}
 
     def plan_round(self, planned: Round) -> None:
         self._redis.hset(keys.ROUNDS, planned.id, encode(planned))

@@ -1,0 +1,3 @@
+-- Ends a candidate's leadership, and nobody else's.
+-- KEYS[1] leader   ARGV[1] candidate
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end

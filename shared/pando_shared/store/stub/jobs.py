@@ -1,0 +1,159 @@
+"""Jobs, their events and checkpoints in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from pando_shared.clock import Clock
+from pando_shared.errors import NotFound, StaleEpoch
+from pando_shared.jobs import Job, JobState
+from pando_shared.records import CheckpointRecord, Event
+from pando_shared.store.base import Change, JobChanges
+from pando_shared.store.order import newest_first, oldest_first
+from pando_shared.store.stub.changes import ChangeFeed
+from pando_shared.store.stub.records import StubRecords
+from pando_shared.store.stub.signals import StubSignals
+
+IDEMPOTENCY_SECONDS = 24 * 3600
+
+
+class StubJobs(StubRecords, StubSignals):
+    """The part of `StubStore` that knows jobs."""
+
+    def __init__(self, lock: threading.RLock, clock: Clock, changes_kept: int):
+        self._lock = lock
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._idempotency: dict[tuple[str, str], tuple[str, float]] = {}
+        self._events: defaultdict[str, list[Event]] = defaultdict(list)
+        self._checkpoints: defaultdict[str, dict[str, CheckpointRecord]] = defaultdict(dict)
+        self._changes = ChangeFeed(changes_kept)
+
+    def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
+        with self._lock:
+            if job.id in self._jobs:
+                return self._jobs[job.id]
+            if idempotency_key is not None:
+                seen = (job.spec.tenant, idempotency_key)
+                earlier, at = self._idempotency.get(seen, ("", 0.0))
+                if earlier in self._jobs and self._clock.now() - at < IDEMPOTENCY_SECONDS:
+                    return self._jobs[earlier]
+                self._idempotency[seen] = job.id, self._clock.now()
+            self._write(job)
+            self.wake()
+            return job
+
+    def job_created_with(self, tenant: str, idempotency_key: str) -> Job | None:
+        with self._lock:
+            earlier, at = self._idempotency.get((tenant, idempotency_key), ("", 0.0))
+            fresh = self._clock.now() - at < IDEMPOTENCY_SECONDS
+            return self._jobs.get(earlier) if fresh else None
+
+    def restore_job(self, job: Job) -> bool:
+        with self._lock:
+            if job.id in self._jobs:
+                return False
+            self._write(job)
+            self.wake()
+            return True
+
+    def get_job(self, job_id: str) -> Job:
+        with self._lock:
+            if job_id not in self._jobs:
+                raise NotFound(f"no such job: {job_id}")
+            return self._jobs[job_id]
+
+    def get_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        with self._lock:
+            return [self._jobs.get(job_id) for job_id in job_ids]
+
+    def update_job(self, job_id: str, change: Callable[[Job], Job | Change]) -> Job:
+        with self._lock:
+            before = self.get_job(job_id)
+            outcome = change(before)
+            wanted = outcome if isinstance(outcome, Change) else Change(outcome)
+            self._write(wanted.job)
+            self._events[job_id].extend(wanted.events)
+            if wanted.model is not None:
+                self.put_model(wanted.model)
+            if wanted.checkpoint is not None:
+                self._checkpoints[job_id][wanted.checkpoint.id] = wanted.checkpoint
+            if wanted.job.state is not before.state:
+                self.wake()
+            return wanted.job
+
+    def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
+        if limit < 1:
+            return []
+        with self._lock:
+            jobs = newest_first(job for job in self._jobs.values() if job.spec.tenant == tenant)
+        places = {job.id: place for place, job in enumerate(jobs)}
+        if after is None:
+            return jobs[:limit]
+        if after not in places:
+            raise NotFound(f"no such job: {after}")
+        first = places[after] + 1
+        return jobs[first : first + limit]
+
+    def jobs_in(self, *states: JobState) -> list[Job]:
+        with self._lock:
+            return oldest_first(job for job in self._jobs.values() if job.state in states)
+
+    def jobs_of_group(self, tenant: str, group: str) -> list[Job]:
+        with self._lock:
+            return oldest_first(
+                job
+                for job in self._jobs.values()
+                if (job.spec.tenant, job.spec.group) == (tenant, group)
+            )
+
+    def leased_jobs(self) -> list[Job]:
+        with self._lock:
+            return oldest_first(job for job in self._jobs.values() if job.lease is not None)
+
+    def changed_jobs(self, since: int | None) -> JobChanges:
+        with self._lock:
+            written = self._changes.since(since)
+            if written is None:
+                found = [
+                    job
+                    for job in self._jobs.values()
+                    if not job.state.terminal or job.lease is not None
+                ]
+            else:
+                found = [self._jobs[job_id] for job_id in written]
+            jobs = tuple(oldest_first(found))
+            return JobChanges(jobs, (), self._changes.cursor, whole=written is None)
+
+    def count_jobs(self) -> dict[JobState, int]:
+        return {state: len(self.jobs_in(state)) for state in JobState}
+
+    def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
+        with self._lock:
+            job = self.get_job(job_id)
+            if epoch is not None and epoch != job.epoch:
+                raise StaleEpoch(f"job {job_id} is at epoch {job.epoch}, writer has {epoch}")
+            self._events[job_id].extend(events)
+
+    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
+        return self._numbered(job_id)[max(0, start) : max(0, start + limit)]
+
+    def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
+        older = self._numbered(job_id)[: None if seq is None else max(0, seq)]
+        return older[::-1][: max(0, limit)]
+
+    def _numbered(self, job_id: str) -> list[Event]:
+        with self._lock:
+            events = self._events.get(job_id, [])
+            return [replace(event, seq=seq) for seq, event in enumerate(events)]
+
+    def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
+        with self._lock:
+            return newest_first(self._checkpoints.get(job_id, {}).values())
+
+    def _write(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._changes.mark(job.id)

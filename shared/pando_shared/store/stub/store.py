@@ -1,0 +1,29 @@
+"""`StubStore`, put together from its parts."""
+
+from __future__ import annotations
+
+import threading
+
+from pando_shared.clock import Clock, SystemClock
+from pando_shared.store.base import CHANGES_KEPT
+from pando_shared.store.stub.jobs import StubJobs
+from pando_shared.store.stub.knowledge import StubKnowledge
+from pando_shared.store.stub.leadership import StubLeadership
+from pando_shared.store.stub.records import StubRecords
+from pando_shared.store.stub.samples import StubSamples
+from pando_shared.store.stub.signals import StubSignals
+from pando_shared.store.stub.workers import StubWorkers
+
+
+class StubStore(StubJobs, StubWorkers, StubSamples, StubKnowledge, StubLeadership):
+    """`Store` under one lock. What lies in it is frozen, so values are handed out as they are."""
+
+    def __init__(self, clock: Clock | None = None, *, changes_kept: int = CHANGES_KEPT):
+        lock, clock = threading.RLock(), clock or SystemClock()
+        StubSignals.__init__(self, lock)
+        StubRecords.__init__(self, lock)
+        StubJobs.__init__(self, lock, clock, changes_kept)
+        StubWorkers.__init__(self, lock)
+        StubSamples.__init__(self, lock, clock)
+        StubKnowledge.__init__(self, lock)
+        StubLeadership.__init__(self, lock, clock)
