@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from pando_shared.adapters import AdapterConfig, LoraConfig
-from pando_shared.base_format import base_format, unpacked_bytes
+from pando_shared.adapters import AdapterConfig
+from pando_shared.base_format import base_format
+from pando_shared.calibration import UNLEARNT, Calibration, own_scale
 from pando_shared.catalogue import BaseModel
-from pando_shared.memory import (
-    Needs,
-    activation_bytes_per_token,
-    predict_host_bytes,
-    predict_peak_bytes,
-    resident_bytes,
-)
-from pando_shared.recompute import Recompute
+from pando_shared.footprint import Footprint
+from pando_shared.memory import Needs, footprint
+from pando_shared.reports import Probe
+from pando_shared.room import MicrobatchPlan, room_on
 from pando_shared.settings import Settings
 from pando_shared.store import Store
 from pando_shared.workers import Worker
 
 
 def is_alive(worker: Worker, settings: Settings, now: float) -> bool:
-    """As the scheduler sees it: a worker silent for longer than a lease has lost its jobs."""
-    return now - worker.heartbeat_at <= settings.lease_seconds
+    """As the scheduler sees it: a worker silent for longer than a lease has lost its jobs. One of
+    the future is not heard either; the clock was set back since."""
+    return abs(now - worker.heartbeat_at) <= settings.lease_seconds
 
 
 def live_workers(store: Store, settings: Settings, now: float) -> list[Worker]:
-    return [worker for worker in store.list_workers() if is_alive(worker, settings, now)]
+    workers = map(trusted, store.list_workers())
+    return [worker for worker in workers if is_alive(worker, settings, now)]
+
+
+def trusted(worker: Worker) -> Worker:
+    """The worker with what is impossible in its record taken for nothing.
+
+    A budget that is no number of bytes holds nothing; a heartbeat at no time was never heard.
+    """
+    host = worker.host_budget_bytes
+    return replace(
+        worker,
+        budget_bytes=_count(worker.budget_bytes),
+        heartbeat_at=_amount(worker.heartbeat_at),
+        token_budget=max(1, _count(worker.token_budget)),
+        resident_bytes=_count(worker.resident_bytes),
+        peak_bytes=_count(worker.peak_bytes),
+        tokens_per_second=_amount(worker.tokens_per_second),
+        round_gap_seconds=_amount(worker.round_gap_seconds),
+        host_budget_bytes=None if host is None else _count(host),
+        probe=worker.probe if worker.probe is not None and _plausible(worker.probe) else None,
+    )
+
+
+def _amount(value: float) -> float:
+    return value if math.isfinite(value) and value > 0 else 0.0
+
+
+def _count(value: int) -> int:
+    return int(_amount(value))
+
+
+def _plausible(probe: Probe) -> bool:
+    """Whether its microbatches differ, and took memory."""
+    return 0 < probe.tokens[0] < probe.tokens[1] and min(probe.peak_bytes) > 0
 
 
 def offering(workers: Sequence[Worker], model: str) -> list[Worker]:
@@ -49,6 +82,7 @@ def assumed_worker(settings: Settings) -> Worker:
         token_budget=settings.token_budget or default_token_budget(device),
         base_format=base_format(settings.dtype, device),
         rows_on_disk=settings.rows_dir is not None,
+        device_kind=device,  # a GPU's name is not known, nor what was learnt of it
     )
 
 
@@ -68,90 +102,65 @@ def largest(workers: Sequence[Worker], model: str, settings: Settings) -> Worker
     )
 
 
-#: Of the memory that a base leaves free, the share that activations may take.
-_ACTIVATION_SHARE = 0.35
-_SMALLEST_TOKEN_BUDGET = 256
-#: A microbatch this large is not worth recomputing more for: CHEAP costs little, so only a large
-#: one goes without; BLOCK costs a third more work, and makes none larger than it must be.
-_LARGE_ENOUGH = {Recompute.NOTHING: 8192, Recompute.CHEAP: 512, Recompute.BLOCK: 0}
-_LARGEST_OF_BLOCK = 1024
-#: A round recomputes less than planned for while it stays below this share of the memory: what the
-#: default head-room of admission leaves.
-_COMFORTABLE = 1 / 1.1
-
-
-@dataclass(frozen=True, slots=True)
-class MicrobatchPlan:
-    """What the memory of a worker allows a round: tokens in work at once, and what is kept."""
-
-    tokens: int
-    recompute: Recompute
-    needs: Needs
-
-
 def token_budget_on(worker: Worker, base: BaseModel) -> int:
     """Tokens of a microbatch of `worker` on `base`: its own limit, or what its memory allows.
 
     A third of what the base leaves goes to a LoRA job's activations, the rest to adapters. So an 8B
     base fits a 24 GB card with small microbatches and fills an 80 GB one with large ones.
     """
-    return _tokens_and_recompute(worker, base)[0]
+    return room_on(worker, base).tokens
 
 
-def _tokens_and_recompute(worker: Worker, base: BaseModel) -> tuple[int, Recompute]:
+def footprint_on(
+    worker: Worker,
+    base: BaseModel,
+    adapter: AdapterConfig,
+    longest: int = 0,
+    learnt: Calibration = UNLEARNT,
+    memory_ratio: float | None = None,
+    out_of_memory: int = 0,
+) -> Footprint:
+    """What a job adds to `worker` on `base`, by what was learnt of adapters like its own, or of
+    itself: `memory_ratio` and `out_of_memory` are the job's. `longest`: its longest sequence."""
     held = worker.base_format
-    free = worker.budget_bytes - _resident(worker, base) - unpacked_bytes(base, held)
-    tokens = 0
-    for recompute, enough in _LARGE_ENOUGH.items():
-        per_token = activation_bytes_per_token(base, LoraConfig(), held.compute_bytes, recompute)
-        tokens = min(worker.token_budget, int(_ACTIVATION_SHARE * max(0, free) / per_token))
-        if recompute is Recompute.BLOCK:
-            tokens = min(tokens, _LARGEST_OF_BLOCK)
-        if tokens >= min(worker.token_budget, enough):
-            return max(tokens, _SMALLEST_TOKEN_BUDGET), recompute
-    raise AssertionError("BLOCK takes any number of tokens")
+    bare = footprint(base, adapter, held, worker.device, worker.rows_on_disk, longest)
+    own = bare.device_bytes
+    scale = learnt.factor(adapter) if memory_ratio is None else 1.0
+    expected = own * scale * own_scale(memory_ratio, out_of_memory)
+    margin = expected * learnt.margin if memory_ratio is None else 0.0
+    return replace(bare, device_bytes=round(expected), margin_bytes=math.ceil(margin))
+
+
+def needs_on(
+    worker: Worker, base: BaseModel, adapters: Footprint, learnt: Calibration = UNLEARNT
+) -> Needs:
+    """The least peak bytes with which `worker` can train a set of this footprint on `base`.
+
+    For many sets, `room_on` spares what does not depend on the set.
+    """
+    return room_on(worker, base, learnt).needs(adapters)
 
 
 def microbatch_on(
-    worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
+    worker: Worker,
+    base: BaseModel,
+    adapters: Sequence[AdapterConfig],
+    longest: int = 0,
+    headroom: float = 0.10,
+    learnt: Calibration = UNLEARNT,
 ) -> MicrobatchPlan:
-    """How `worker` would train these adapters on `base` together: with the least recomputing that
-    its memory allows, which is more while adapters are few. A job that fits in no other way gets
-    the worker to itself, and what it takes of recomputing.
-
-    A sequence of `longest` tokens is never split, even where it exceeds the token budget.
-    """
-    budget, most = _tokens_and_recompute(worker, base)
-    if len(adapters) == 1:
-        most = Recompute.BLOCK
-    tokens = max(budget, longest)
-    for recompute in Recompute:
-        peak = predict_peak_bytes(
-            base,
-            adapters,
-            tokens,
-            worker.base_format,
-            worker.device,
-            _resident(worker, base),
-            recompute,
-        )
-        if recompute is most or peak <= _COMFORTABLE * worker.budget_bytes:
-            break
-    host = predict_host_bytes(
-        base, adapters, worker.base_format, worker.device, worker.rows_on_disk
-    )
-    return MicrobatchPlan(budget, recompute, Needs(peak, host))
+    """How `worker` would train these adapters on `base` together; see `Room.plan`."""
+    taken = (footprint_on(worker, base, a, longest, learnt) for a in adapters)
+    return room_on(worker, base, learnt).plan(sum(taken, Footprint()), headroom)
 
 
 def predict_on(
-    worker: Worker, base: BaseModel, adapters: Sequence[AdapterConfig], longest: int = 0
+    worker: Worker,
+    base: BaseModel,
+    adapters: Sequence[AdapterConfig],
+    longest: int = 0,
+    headroom: float = 0.10,
+    learnt: Calibration = UNLEARNT,
 ) -> Needs:
     """Peak bytes of `worker` training these adapters on `base` together."""
-    return microbatch_on(worker, base, adapters, longest).needs
-
-
-def _resident(worker: Worker, base: BaseModel) -> int:
-    """What the base takes on the worker: measured where it is in memory, predicted elsewhere."""
-    if worker.base_model == base.name and worker.resident_bytes:
-        return worker.resident_bytes
-    return resident_bytes(base, worker.base_format)
+    return microbatch_on(worker, base, adapters, longest, headroom, learnt).needs

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pando_shared.adapters import ALL_LINEAR, AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.base_format import BaseFormat, base_bytes, unpacked_bytes
 from pando_shared.base_shape import BaseShape, LinearShape
+from pando_shared.footprint import Footprint, Largest
 from pando_shared.recompute import Recompute
 
 #: Interpreter, libraries and allocator of a worker process that has loaded an empty base.
@@ -133,32 +134,6 @@ def meft_buffer_numbers(hidden_size: int, adapter: MeftConfig) -> int:
     return min(whole, adapter.num_keys * hidden_size)
 
 
-def _buffer_bytes(base: BaseShape, adapters: Sequence[AdapterConfig], held: BaseFormat) -> int:
-    """Bytes of all buffers on a GPU: keys and values of jobs that the cache does not hold whole, in
-    the type it computes in, and gradients of any job's in fp32."""
-    values, gradients = 0, 0
-    for adapter in adapters:
-        if not isinstance(adapter, MeftConfig):
-            continue
-        numbers = meft_buffer_numbers(base.hidden_size, adapter)
-        gradients = max(gradients, numbers)
-        if _row_numbers(base, adapter) * held.compute_bytes > MEFT_CACHE_BYTES:
-            values = max(values, numbers)
-    return MEFT_BUFFERS * 2 * (values * held.compute_bytes + gradients * 4)
-
-
-def _meft_scratch_bytes(adapters: Sequence[AdapterConfig], token_budget: int) -> int:
-    """What sums over experts take on a GPU for a while: a slab of each visit's own sum, and its
-    weights in 16 bits."""
-    visits = [
-        (token_budget * a.probes, a.num_keys // a.experts)
-        for a in adapters
-        if isinstance(a, MeftConfig)
-    ]
-    slab = max((max(_MEFT_SLAB_BYTES, 512 * count) for count, _ in visits), default=0)
-    return slab + max((2 * count * width for count, width in visits), default=0)
-
-
 def activation_bytes_per_token(
     base: BaseShape, adapter: AdapterConfig, element_bytes: int, recompute: Recompute
 ) -> int:
@@ -193,16 +168,113 @@ def activation_bytes_per_token(
             return base.layers * d * element_bytes + whole
 
 
-def _reduction_bytes(base: BaseShape, adapters: Sequence[AdapterConfig], token_budget: int) -> int:
-    """Partial sums of the widest B's gradient on a GPU: one a chunk of 512 rows, in fp32."""
-    ranks = (a.rank for a in adapters if isinstance(a, LoraConfig | PacaConfig))
-    chunks = -(-token_budget // 512) + len(adapters)
-    return chunks * 2 * base.intermediate_size * max(ranks, default=0) * 4
-
-
 def resident_bytes(base: BaseShape, held: BaseFormat) -> int:
     """Bytes of a worker that has loaded this base and trains nothing."""
     return RUNTIME_BYTES + base_bytes(base, held)
+
+
+def footprint(
+    base: BaseShape,
+    adapter: AdapterConfig,
+    held: BaseFormat,
+    device: str,
+    rows_on_disk: bool = False,
+    longest: int = 0,
+) -> Footprint:
+    """What one adapter takes of a worker. `longest`: tokens of its data's longest sequence.
+
+    `rows_on_disk`: values and moments of MEFT's rows are mapped from a disk.
+    """
+    whole, cheap, block = (
+        activation_bytes_per_token(base, adapter, held.compute_bytes, recompute)
+        for recompute in Recompute
+    )
+    largest = Largest(whole, cheap, block, longest, trained_parameters(base, adapter))
+    host = 0
+    match adapter:
+        case MeftConfig():
+            gradients = meft_buffer_numbers(base.hidden_size, adapter)
+            cached = _row_numbers(base, adapter) * held.compute_bytes <= MEFT_CACHE_BYTES
+            largest = largest._replace(
+                buffer_gradients=gradients,
+                buffer_values=0 if cached else gradients,
+                visits=adapter.probes,
+                visited_keys=adapter.probes * (adapter.num_keys // adapter.experts),
+            )
+            if device != "cpu":
+                host = host_row_bytes(base, adapter, held, rows_on_disk)
+        case LoraConfig() | PacaConfig():
+            largest = largest._replace(rank=adapter.rank)
+    return Footprint(1, adapter_bytes(base, adapter, held, device), host, 0, largest)
+
+
+@dataclass(frozen=True, slots=True)
+class StepModel:
+    """What a training step takes of a device beside base and adapters: the terms that the base, the
+    form it is held in and the device decide."""
+
+    on_gpu: bool
+    compute_bytes: int
+    #: The backward pass of a layer holds a few of its widest tensors.
+    backward_token_bytes: int
+    logits_row_bytes: int
+    logits_rows: int
+    unpacked_bytes: int
+    #: Bytes of one row of partial sums of the widest B's gradient, a column of it.
+    sums_bytes: int
+
+    def bytes(self, adapters: Footprint, tokens: int, recompute: Recompute) -> int:
+        """Of a full microbatch of `tokens`, all of it from the hungriest adapter."""
+        largest = adapters.largest
+        step = tokens * (_token_bytes(largest, recompute) + self.backward_token_bytes)
+        step += min(tokens, self.logits_rows) * self.logits_row_bytes + self.unpacked_bytes
+        if not self.on_gpu:
+            return step + _LATE_BYTES + _SNAPSHOT_BYTES * largest.parameters
+        # Partial sums: one a chunk of 512 rows.
+        chunks = -(-tokens // 512) + adapters.count
+        step += chunks * largest.rank * self.sums_bytes
+        # Keys and values of jobs that the cache does not hold whole, in the type it computes in,
+        # and gradients of any job's in fp32.
+        values = largest.buffer_values * self.compute_bytes
+        step += MEFT_BUFFERS * 2 * (values + largest.buffer_gradients * 4)
+        if largest.visits:
+            # Sums over experts: a slab of each visit's own sum, and its weights in 16 bits.
+            step += max(_MEFT_SLAB_BYTES, 512 * tokens * largest.visits)
+            step += 2 * tokens * largest.visited_keys
+        return step
+
+
+def _token_bytes(largest: Largest, recompute: Recompute) -> int:
+    if recompute is Recompute.NOTHING:
+        return largest.token_bytes
+    if recompute is Recompute.CHEAP:
+        return largest.token_bytes_cheap
+    return largest.token_bytes_block
+
+
+def step_model(base: BaseShape, held: BaseFormat, device: str) -> StepModel:
+    element_bytes = held.compute_bytes
+    widest = max(base.intermediate_size, base.hidden_size)
+    # Logits are copied in fp32 on a CPU; a GPU works in place.
+    logit_bytes = 3 * 4 if device == "cpu" else 2 * element_bytes
+    return StepModel(
+        on_gpu=device != "cpu",
+        compute_bytes=element_bytes,
+        backward_token_bytes=element_bytes * (3 * widest + 4 * base.hidden_size),
+        logits_row_bytes=logit_bytes * base.vocab_size,
+        logits_rows=logits_rows(base.vocab_size, element_bytes),
+        unpacked_bytes=unpacked_bytes(base, held),
+        sums_bytes=2 * base.intermediate_size * 4,
+    )
+
+
+def host_bytes(adapters: Footprint, on_gpu: bool) -> int:
+    """Peak bytes of the host of a GPU worker: the process, all MEFT rows and the largest job's
+    checkpoint. 0 on a CPU, whose peak has all that in it."""
+    if not on_gpu:
+        return 0
+    snapshot = _SNAPSHOT_BYTES * adapters.largest.parameters
+    return RUNTIME_BYTES + _LATE_BYTES + adapters.host_bytes + snapshot
 
 
 def predict_peak_bytes(
@@ -216,27 +288,11 @@ def predict_peak_bytes(
 ) -> int:
     """Peak bytes of the device of a worker that trains these adapters together.
 
-    `resident` is what it holds with the base loaded, predicted or measured. The activations are
-    those of a full microbatch, all of it from the hungriest adapter.
+    `resident` is what it holds with the base loaded, predicted or measured.
     """
-    trained = sum(adapter_bytes(base, adapter, held, device) for adapter in adapters)
-    element_bytes = held.compute_bytes
-    per_token = max(
-        (activation_bytes_per_token(base, a, element_bytes, recompute) for a in adapters), default=0
-    )
-    # The backward pass of a layer holds a few of its widest tensors on top.
-    widest = max(base.intermediate_size, base.hidden_size)
-    backward = token_budget * element_bytes * (3 * widest + 4 * base.hidden_size)
-    logits = min(token_budget, logits_rows(base.vocab_size, element_bytes)) * base.vocab_size
-    if device == "cpu":
-        logits *= 3 * 4  # copies in fp32
-        beside = _LATE_BYTES + _snapshot_bytes(base, adapters)
-    else:
-        logits *= 2 * element_bytes  # a GPU works in place
-        beside = _reduction_bytes(base, adapters, token_budget)
-        beside += _buffer_bytes(base, adapters, held) + _meft_scratch_bytes(adapters, token_budget)
-    step = token_budget * per_token + backward + logits + unpacked_bytes(base, held)
-    return resident + trained + step + beside
+    taken = sum((footprint(base, a, held, device) for a in adapters), Footprint())
+    step = step_model(base, held, device).bytes(taken, token_budget, recompute)
+    return resident + taken.device_bytes + step
 
 
 def predict_host_bytes(
@@ -246,21 +302,9 @@ def predict_host_bytes(
     device: str,
     rows_on_disk: bool = False,
 ) -> int:
-    """Peak bytes of the host of a GPU worker that trains these adapters together: the process, all
-    MEFT rows and the largest job's checkpoint. 0 on a CPU, whose peak has all that in it.
+    """Peak bytes of the host of a worker that trains these adapters together.
 
     `rows_on_disk`: values and moments of MEFT's rows are mapped from a disk.
     """
-    if device == "cpu":
-        return 0
-    rows = sum(
-        host_row_bytes(base, adapter, held, rows_on_disk)
-        for adapter in adapters
-        if isinstance(adapter, MeftConfig)
-    )
-    return RUNTIME_BYTES + _LATE_BYTES + rows + _snapshot_bytes(base, adapters)
-
-
-def _snapshot_bytes(base: BaseShape, adapters: Sequence[AdapterConfig]) -> int:
-    """The copy that the largest job's checkpoint is written from."""
-    return _SNAPSHOT_BYTES * max((trained_parameters(base, a) for a in adapters), default=0)
+    taken = (footprint(base, a, held, device, rows_on_disk) for a in adapters)
+    return host_bytes(sum(taken, Footprint()), device != "cpu")
