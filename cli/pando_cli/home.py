@@ -30,6 +30,11 @@ class Home:
         return self.root / "stack.json"
 
     @property
+    def policy(self) -> Path:
+        """By which rules jobs share the workers, if the operator has written any."""
+        return self.root / "policy.toml"
+
+    @property
     def lock(self) -> Path:
         """Held for as long as any process of the stack may be alive."""
         return self.root / "lock"

@@ -3,6 +3,7 @@
 PandoError
 ├── InvalidRequest            the caller asked for something that cannot be
 │   ├── InvalidTrainingFile   a data file breaks a rule; names the line
+│   ├── InvalidPolicy         a policy file breaks rules; names all of them
 │   └── JobTooLarge           no worker could ever hold the job
 ├── NotFound                  no such object, or not this tenant's
 ├── Unauthorized              no key, or a wrong one
@@ -12,6 +13,8 @@ PandoError
 ├── Unavailable               try again later
 └── TrainingFailed            one job's training cannot go on; neighbours can
 """
+
+from collections.abc import Sequence
 
 
 class PandoError(Exception):
@@ -33,6 +36,22 @@ class InvalidRequest(PandoError):
 
 class InvalidTrainingFile(InvalidRequest):
     code = "invalid_training_file"
+
+
+class InvalidPolicy(InvalidRequest):
+    """`problems` has all that is wrong with the file at `path`, a sentence each."""
+
+    code = "invalid_policy"
+
+    def __init__(self, path: str, problems: Sequence[str]):
+        if len(problems) == 1:
+            text = f"{path}: {problems[0]}"
+        else:
+            text = f"{path} has {len(problems)} problems:"
+            text += "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(text)
+        self.path = path
+        self.problems = tuple(problems)
 
 
 class JobTooLarge(InvalidRequest):

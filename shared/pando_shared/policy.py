@@ -45,8 +45,8 @@ class Policy:
     classes: Mapping[Priority, ClassPolicy] = field(
         default_factory=lambda: {
             Priority.HIGH: ClassPolicy(preempt_after_seconds=0.0, max_slowdown=1.25),
-            Priority.NORMAL: ClassPolicy(preempt_after_seconds=300.0, max_slowdown=2.0),
-            Priority.LOW: ClassPolicy(preempt_after_seconds=None, max_slowdown=2.0),
+            Priority.NORMAL: ClassPolicy(preempt_after_seconds=300.0, max_slowdown=4.0),
+            Priority.LOW: ClassPolicy(preempt_after_seconds=None, max_slowdown=4.0),
         }
     )
     tenants: Mapping[str, TenantPolicy] = field(default_factory=dict)
@@ -64,8 +64,12 @@ class Policy:
     minimum_run_seconds: float = 600.0
     #: How often one job is preempted so, at most.
     max_preemptions: int = 3
+    #: A job may take the place of others that have so many times more left to do (None: never).
+    preempt_longer: float | None = 4.0
     #: What a further job must add to the worker's summed relative speed, unless it is short.
     minimum_gain: float = 0.25
+    #: A job with less than this left to do is quick: it joins also where it adds nothing.
+    quick_seconds: float = 900.0
 
     def tenant(self, name: str) -> TenantPolicy:
         return self.tenants.get(name, self.default_tenant)

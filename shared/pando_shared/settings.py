@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     checkpoint_seconds: PositiveFloat = 60.0
     memory_headroom: PositiveFloat = 0.10
 
+    policy_file: Path | None = Field(
+        default=None,
+        description="TOML with priority classes, tenants' quotas and weights (docs/sharing.md); "
+        "read again when it changes; default: all tenants weigh the same",
+    )
+
     worker_id: str | None = None
     device: str | None = Field(
         default=None, description="cpu or cuda:N; default: cuda:0 if there is one"
@@ -78,3 +84,9 @@ class Settings(BaseSettings):
             if not (name.strip() and equals and path.strip()):
                 raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
         return {name.strip(): path.strip() for name, _, path in pairs}
+
+    @field_validator("policy_file", mode="before")
+    @classmethod
+    def _no_policy_file(cls, value: object) -> object:
+        """An empty variable is none: composed environments have no way to leave one out."""
+        return None if value == "" else value

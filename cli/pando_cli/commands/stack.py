@@ -13,6 +13,7 @@ from pando_cli.connection import HomeOption, JsonOption
 from pando_cli.errors import UsageError
 from pando_cli.home import Home
 from pando_cli.output import Output
+from pando_cli.policy_source import load_policy, policy_of
 from pando_cli.rendering import fields_table
 from pando_cli.stack.bring_up import RunningStack, run_stack
 from pando_cli.stack.detached import start_detached
@@ -31,6 +32,17 @@ ModelOption = Annotated[
         "--model",
         metavar="NAME=PATH",
         help="A base model: a folder or a hub id; repeatable.  Default: the tiny one.",
+        show_default=False,
+    ),
+]
+
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PANDO_POLICY_FILE",
+        metavar="FILE",
+        help="How jobs share the workers: quotas, weights, classes.  "
+        "Default: policy.toml in the home, if there is one.",
         show_default=False,
     ),
 ]
@@ -54,6 +66,7 @@ def up(
             show_default=False,
         ),
     ] = None,
+    policy: PolicyOption = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once it is ready.")
     ] = False,
@@ -76,12 +89,18 @@ def up(
         pando up
         pando up --model llama=meta-llama/Llama-3.1-8B --port 9000
         pando up --model llama=meta-llama/Llama-3.1-70B --dtype nf4
+        pando up --policy policy.toml
         KEY=$(pando up --detach --json | jq -r .api_key)
     """
     output = Output(as_json)
     place = Home.locate(home)
+    rules = policy_of(place, policy)
+    if rules is not None:
+        load_policy(rules)
     if detach:
-        ready = start_detached(place, _options(host, port, model, device, dtype, timeout))
+        options = _options(host, port, model, device, dtype, timeout)
+        options += [] if rules is None else ["--policy", str(rules)]
+        ready = start_detached(place, options)
         output.result(ready, _card(ready, ["`pando down` stops it."]))
         return
     plan = StackPlan(
@@ -91,6 +110,7 @@ def up(
         models=parse_models(model) if model else default_models(),
         devices=devices(device),
         dtype=dtype,
+        policy=rules,
     )
 
     def report(stack: RunningStack) -> None:

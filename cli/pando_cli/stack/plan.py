@@ -23,7 +23,7 @@ class StackPlan:
     """Everything `pando up` was asked for.
 
     `models` maps names to folders or hub ids. `dtype` says how workers hold a base; None: as fits
-    their device, or as $PANDO_DTYPE says.
+    their device, or as $PANDO_DTYPE says. `policy` is the file by which jobs share the workers.
     """
 
     home: Home
@@ -32,6 +32,7 @@ class StackPlan:
     models: Mapping[str, str]
     devices: tuple[str, ...]
     dtype: Dtype | None = None
+    policy: Path | None = None
 
     @property
     def url(self) -> str:
@@ -51,6 +52,8 @@ class StackPlan:
     def environment(self, redis: RedisAddress) -> dict[str, str]:
         """The PANDO_* variables that all services share."""
         chosen = {} if self.dtype is None else {"PANDO_DTYPE": str(self.dtype)}
+        if self.policy is not None:
+            chosen["PANDO_POLICY_FILE"] = str(self.policy.absolute())
         return chosen | {
             "PANDO_REDIS_URL": redis.url,
             "PANDO_STORAGE_URL": f"file://{self.home.storage}",

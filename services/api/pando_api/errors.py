@@ -1,7 +1,8 @@
 """Every failure as OpenAI's `{"error": {message, type, param, code}}`, with the right status.
 
 The stock client retries 408, 409, 429 and 5xx, so nothing that a repetition cannot mend has such a
-status: a conflict is a 400, and an answer that took its whole waiting time forbids the retry.
+status: a conflict is a 400, and an answer that took its whole waiting time, or that holds until
+a job ends, forbids the retry.
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ class Expired(Unavailable):
     """Nothing answered within the time a request may take; asking again at once would not help."""
 
 
+class JobQuotaExceeded(PandoError):
+    """The tenant has as many jobs as it may have; a retry within seconds would not help."""
+
+    code = "job_quota_exceeded"
+
+
 #: For the OpenAPI document, where "4XX" also keeps FastAPI from announcing its own 422.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "model": ErrorBody,
         "description": "400: the request asks for what cannot be. 401: no API key, or a wrong one. "
-        "404: no such object, or not yours. 413: too large.",
+        "404: no such object, or not yours. 413: too large. 429: too many jobs at once.",
     },
     "5XX": {"model": ErrorBody, "description": "503: not now. 500: our fault."},
 }
@@ -53,6 +60,7 @@ _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
     (Conflict, 400, "invalid_request_error"),
     (NotFound, 404, "invalid_request_error"),
     (Unauthorized, 401, "authentication_error"),
+    (JobQuotaExceeded, 429, "invalid_request_error"),
     (Unavailable, 503, "server_error"),
 )
 
@@ -99,7 +107,7 @@ def _on_pando_error(_: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, Expired):
+    if isinstance(error, Expired | JobQuotaExceeded):
         headers["x-should-retry"] = "false"
     return error_response(status, error.message, kind, error.param, error.code, headers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock
@@ -25,4 +26,5 @@ class Services:
     catalogue: Mapping[str, BaseModel]
     clock: Clock
     metrics: Metrics
+    job_quota: JobQuota
     started_at: float

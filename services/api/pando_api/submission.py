@@ -24,13 +24,14 @@ def submit_job(
 
     Raises:
         InvalidRequest: the key came before with a different request.
+        JobQuotaExceeded: the tenant may have no further job now; a repetition adds none.
     """
-    if is_retry and idempotency_key is None:
-        earlier = _recent_twin(services, spec)
-        if earlier is not None:
-            return earlier
     job = Job(new_id("ftjob"), spec, created_at=services.clock.now())
-    kept = lifecycle.submit(services.store, services.storage, job, idempotency_key)
+    with services.job_quota.turn(spec.tenant):
+        kept = _made_before(services, spec, idempotency_key, is_retry)
+        if kept is None:
+            services.job_quota.require_room(spec.tenant)
+            kept = lifecycle.submit(services.store, services.storage, job, idempotency_key)
     if kept.spec != spec:
         raise InvalidRequest(
             f"Idempotency-Key {idempotency_key!r} was used for another request (job {kept.id})",
@@ -41,6 +42,14 @@ def submit_job(
         services.store.append_events(job.id, _first_events(job))
         services.messenger.prepare(job.id)
     return kept
+
+
+def _made_before(
+    services: Services, spec: JobSpec, idempotency_key: str | None, is_retry: bool
+) -> Job | None:
+    if idempotency_key is not None:
+        return services.store.job_created_with(spec.tenant, idempotency_key)
+    return _recent_twin(services, spec) if is_retry else None
 
 
 def _recent_twin(services: Services, spec: JobSpec) -> Job | None:
