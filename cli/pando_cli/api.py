@@ -15,6 +15,7 @@ from pando_cli.http_client import HttpClient
 JsonObject = dict[str, Any]
 
 _JOBS = "fine_tuning/jobs"
+_SWEEPS = "fine_tuning/sweeps"
 
 
 class Api:
@@ -48,6 +49,21 @@ class Api:
 
     def estimate(self, body: Mapping[str, Any]) -> JsonObject:
         return self._object("POST", "fine_tuning/estimate", json=body)
+
+    # Sweeps
+
+    def create_sweep(self, body: Mapping[str, Any]) -> JsonObject:
+        return self._object("POST", _SWEEPS, json=body)
+
+    def sweep(self, sweep_id: str) -> JsonObject:
+        return self._object("GET", f"{_SWEEPS}/{_segment(sweep_id)}")
+
+    def sweeps(self, limit: int) -> list[JsonObject]:
+        """Newest first."""
+        return self._pages(_SWEEPS, limit)
+
+    def cancel_sweep(self, sweep_id: str) -> JsonObject:
+        return self._object("POST", f"{_SWEEPS}/{_segment(sweep_id)}/cancel")
 
     # Files
 

@@ -9,14 +9,18 @@ import typer
 from pando_cli.commands import (
     adapters,
     demo,
+    drain,
     files,
     fleet,
     jobs,
     keys,
     logs,
+    policy,
     recover,
+    simulate,
     stack,
     submit,
+    sweep,
     watch,
 )
 from pando_cli.exit_codes import EXPLANATION
@@ -61,6 +65,8 @@ def build() -> typer.Typer:
             (
                 ("submit", submit.submit),
                 ("estimate", submit.estimate),
+                ("sweep", sweep.sweep),
+                ("sweeps", sweep.sweeps),
                 ("list", jobs.list_jobs),
                 ("show", jobs.show),
                 ("watch", watch.watch),
@@ -83,8 +89,11 @@ def build() -> typer.Typer:
     ):
         for name, command in commands:
             _add(app, name, command, panel)
+    _add(app, "drain", drain.drain, _OPERATE)
     app.add_typer(_keys(), name="keys", rich_help_panel=_OPERATE)
+    app.add_typer(_policy(), name="policy", rich_help_panel=_OPERATE)
     _add(app, "recover", recover.recover, _OPERATE)
+    _add_whole(app, "simulate", simulate.simulate, _OPERATE)
     return app
 
 
@@ -102,6 +111,28 @@ def _keys() -> typer.Typer:
     return group
 
 
+def _policy() -> typer.Typer:
+    group = typer.Typer(
+        help="Check and show the rules by which jobs share the workers.", no_args_is_help=True
+    )
+    for name, command in (("check", policy.check), ("show", policy.show)):
+        _add(group, name, command, None)
+    return group
+
+
 def _add(app: typer.Typer, name: str, command: Callable[..., None], panel: str | None) -> None:
     text = help_text(command.__doc__)
     app.command(name, help=text, rich_help_panel=panel)(expanded(command))
+
+
+def _add_whole(
+    app: typer.Typer, name: str, command: Callable[[typer.Context], None], panel: str
+) -> None:
+    """A command that gets its arguments as they are, --help too."""
+    app.command(
+        name,
+        help=help_text(command.__doc__),
+        rich_help_panel=panel,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )(command)

@@ -50,6 +50,22 @@ def clock_time(timestamp: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(timestamp))
 
 
+def human_distance(timestamp: float | None) -> str:
+    """How far ahead: "14m20s"; "now" if it is past."""
+    if timestamp is None:
+        return "-"
+    seconds = round(timestamp - time.time())
+    return human_seconds(seconds) if seconds > 0 else "now"
+
+
+def expected_time(timestamp: float | None) -> str | None:
+    """ "2026-01-31 14:05:00 (in 14m20s)"; None: not known."""
+    if timestamp is None:
+        return None
+    ahead = human_distance(timestamp)
+    return "any moment" if ahead == "now" else f"{clock_time(timestamp)} (in {ahead})"
+
+
 def age(timestamp: float) -> str:
     """How long ago, in one unit: 40s, 5m, 3h, 12d."""
     seconds = max(0, round(time.time() - timestamp))

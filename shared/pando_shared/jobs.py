@@ -134,6 +134,8 @@ class YieldCause(StrEnum):
 
     #: A job of a higher class has waited long enough.
     PRIORITY = "priority"
+    #: A job that needs far less time waits.
+    SHORTER = "shorter"
     #: Its tenant has borrowed what another is guaranteed.
     RECLAIM = "reclaim"
     #: The worker was promised to a job that has starved.
@@ -176,7 +178,9 @@ class Job:
     epoch: int = 0
     attempts: int = 0
     lease: Lease | None = None
+    #: When it last came into the queue, and what it had waited there before that.
     queued_at: float | None = None
+    waited_seconds: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
     estimated_finish: float | None = None
@@ -192,7 +196,6 @@ class Job:
     #: Predicted and measured peak of the fullest round this job was part of.
     round_predicted_bytes: int | None = None
     round_measured_bytes: int | None = None
-    blocked_reason: str | None = None
     #: Set while the job is to leave its worker.
     yielding: Yield | None = None
     #: How often it left for a higher class or a tenant's guarantee.

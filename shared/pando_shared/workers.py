@@ -61,6 +61,7 @@ class Round:
     base_model: str
     assignments: tuple[Assignment, ...]
     seconds: float
+    #: What is set aside for it: the predicted peak, head-room included.
     predicted_bytes: int
     planned_at: float
     #: When the worker began it; `None` while it waits in the worker's queue.

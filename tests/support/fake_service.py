@@ -55,6 +55,25 @@ def error_response(status: int, message: str, **fields: str) -> httpx.Response:
     return httpx.Response(status, json={"error": {"message": message, **fields}})
 
 
+def queued_job(job_id: str = "ftjob-1", position: int | None = 1, **fields: Any) -> dict[str, Any]:
+    """An entry of /v1/queue."""
+    return {
+        "id": job_id,
+        "object": "queued_job",
+        "position": position,
+        "model": "tiny",
+        "method": "lora",
+        "priority": "normal",
+        "created_at": 1_700_000_000,
+        "waiting_seconds": 75.0,
+        "predicted_peak_bytes": 1 << 20,
+        "predicted_host_bytes": 0,
+        "blocked_reason": None,
+        "estimated_start": None,
+        **fields,
+    }
+
+
 @dataclass(frozen=True)
 class Outcome:
     code: int
@@ -89,6 +108,11 @@ def job(job_id: str = "ftjob-1", status: str = "running", **fields: Any) -> dict
         "progress": {"step": 3, "total_steps": 10, "train_loss": 1.25, "first_loss": 2.5},
         "queue_position": None,
         "blocked_reason": None,
+        "estimated_start": None,
+        "estimated_finish": None,
+        "yielding": None,
+        "preemptions": 0,
+        "attempts": 0,
         "predicted_peak_bytes": 1 << 20,
         "predicted_host_bytes": 0,
         **fields,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from dataclasses import replace
+from pathlib import Path
 
 from factories import make_job, make_worker
 
-from pando_scheduler.cluster import Rules
-from pando_scheduler.loop import SchedulerLoop
+from pando_scheduler.learnt import LearntPredictor
+from pando_scheduler.loop import SchedulerLoop, Surroundings
 from pando_scheduler.metrics import SchedulerMetrics
-from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig
+from pando_scheduler.picture import JobSize, JobView, WorkerKind, WorkerView
+from pando_scheduler.rules import Rules
+from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
 from pando_shared.clock import FakeClock
+from pando_shared.footprint import Footprint
+from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job
 from pando_shared.memory import Needs
+from pando_shared.policy_file import PolicyFile
 from pando_shared.storage import Storage
 from pando_shared.store.messages import StubMessenger
 from pando_shared.store.stub import StubStore
@@ -20,16 +27,53 @@ from pando_shared.workers import Round, Worker
 
 BASE_BYTES, HOST_BYTES = 100, 10
 RULES = Rules(memory_headroom=0.10)
+#: The share of a worker that any job keeps busy alone.
+DEMAND = 0.1
 
 
-def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> Needs | None:
+class ByHand(LearntPredictor):
     """100 for the base, and each LoRA adapter's rank; of a GPU worker's host 10, and each MEFT
-    adapter's keys."""
-    if base_model == "unknown":
-        return None
-    ranks = sum(adapter.rank for adapter in adapters if isinstance(adapter, LoraConfig))
-    keys = sum(adapter.num_keys for adapter in adapters if isinstance(adapter, MeftConfig))
-    return Needs(BASE_BYTES + ranks, 0 if worker.device == "cpu" else HOST_BYTES + keys)
+    adapter's keys. Ten jobs keep a worker busy; a token takes a hundredth of a second."""
+
+    def __init__(self) -> None:
+        super().__init__({}, RULES.memory_headroom)
+
+    def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
+        if job.base_model == "unknown":
+            return None
+        on_gpu = worker.kind.device != "cpu"
+        match job.size.adapter:
+            case LoraConfig(rank=rank) | PacaConfig(rank=rank):
+                return Footprint(1, device_bytes=rank)
+            case MeftConfig(num_keys=keys):
+                return Footprint(1, host_bytes=keys if on_gpu else 0)
+
+    def bare_needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
+        if not footprint.count:
+            return Needs(0)
+        host = HOST_BYTES + footprint.host_bytes if worker.kind.device != "cpu" else 0
+        return Needs(BASE_BYTES + footprint.device_bytes, host)
+
+    def needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
+        bare, factor = self.bare_needs(worker, base_model, footprint), 1 + RULES.memory_headroom
+        return Needs(math.ceil(bare.device_bytes * factor), math.ceil(bare.host_bytes * factor))
+
+    def headroom(self, worker: WorkerView, base_model: str) -> float:
+        return RULES.memory_headroom
+
+    def demand(self, job: JobView, worker: WorkerView) -> float:
+        return DEMAND
+
+    def slowdown(self, worker: WorkerView, base_model: str, demand: float, count: int) -> float:
+        return max(1.0, demand)
+
+    def alone_seconds(
+        self, size: JobSize, base_model: str, tokens: float, kind: WorkerKind
+    ) -> float:
+        return tokens / 100.0
+
+    def swap_seconds(self, worker: WorkerView, base_model: str) -> float:
+        return 0.0 if worker.base_model == base_model else 10.0
 
 
 def memory_of(keys: int) -> MeftConfig:
@@ -40,15 +84,21 @@ def memory_of(keys: int) -> MeftConfig:
 class SchedulerBench:
     """A loop to drive by hand, and everything it touches."""
 
-    def __init__(self, clock: FakeClock, storage: Storage):
+    def __init__(self, clock: FakeClock, storage: Storage, policy: Path | None = None):
         self.clock = clock
         self.storage = storage
         self.store = StubStore(clock)
         self.messenger = StubMessenger()
         self.metrics = SchedulerMetrics()
-        self.loop = SchedulerLoop(
-            self.store, storage, self.messenger, clock, RULES, predict, self.metrics
+        self.policy_file = PolicyFile(policy, clock)
+        self.loop = self.another()
+
+    def another(self) -> SchedulerLoop:
+        """A second scheduler over the same store."""
+        around = Surroundings(
+            self.store, self.storage, self.messenger, self.clock, self.policy_file
         )
+        return SchedulerLoop(around, RULES, ByHand(), self.metrics)
 
     def worker(self, worker_id: str = "w1", **fields: object) -> Worker:
         """A worker that has just reported."""
@@ -63,14 +113,36 @@ class SchedulerBench:
         for _ in range(times):
             self.loop.tick()
 
+    def advance(self, seconds: float) -> None:
+        """Time passes; workers go on reporting, and renewing what they hold."""
+        self.clock.advance(seconds)
+        for worker in self.store.list_workers():
+            self.store.put_worker(replace(worker, heartbeat_at=self.clock.now()))
+        for job in self.store.leased_jobs():
+            assert job.lease is not None
+            lease = replace(job.lease, expires_at=self.clock.now() + RULES.lease_seconds)
+            self.store.update_job(job.id, lambda job, lease=lease: replace(job, lease=lease))
+
     def begin(self, planned: Round) -> Round | None:
         """What a worker does on a round's message."""
         return self.store.begin_round(
             planned.id, planned.worker_id, planned.incarnation, self.clock.now()
         )
 
+    def give_back(self, job_id: str) -> None:
+        """A worker lets go of a job, by a checkpoint."""
+        self.store.update_job(job_id, lambda job: replace(job, lease=None))
+
     def planned(self) -> list[Round]:
         return [planned for planned in self.store.rounds() if planned.started_at is None]
 
     def members(self, planned: Round) -> set[str]:
         return {place.job_id for place in planned.assignments}
+
+    def forecast(self, job_id: str) -> Forecast | None:
+        return self.store.forecasts([job_id])[0]
+
+    def reason(self, job_id: str) -> str:
+        """Why a job waits, as its user reads it."""
+        found = self.forecast(job_id)
+        return (found.reason or "") if found is not None else ""

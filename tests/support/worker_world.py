@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from pando_shared import layout
 from pando_shared.adapters import AdapterConfig, LoraConfig
 from pando_shared.clock import FakeClock
-from pando_shared.jobs import Job, JobSpec, JobState, Lease
+from pando_shared.jobs import HalvingRule, Job, JobSpec, JobState, Lease
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.stub import StubStore
@@ -94,6 +94,8 @@ class World:
             return reports
 
         monkeypatch.setattr(Engine, "step", timed)
+        # Workers load their bases often here, and a probe takes a second each time.
+        monkeypatch.setattr("pando_worker.host.probe", lambda *_: None)
 
     def start_worker(self) -> Host:
         """A new process of the worker; the old one, if any, is as good as killed."""
@@ -123,6 +125,7 @@ class World:
         seed: int = 1,
         count: int = 8,
         valid: bool = False,
+        halving: HalvingRule | None = None,
         **training: Any,
     ) -> str:
         """A job, prepared and placed on the worker; returns its id. Ten steps if not told."""
@@ -136,7 +139,13 @@ class World:
             if size:
                 write_token_file(folder, random_sequences(seed, size))
         spec = JobSpec(
-            TENANT, model, "file-1", adapter, config, validation_file="file-2" if valid else None
+            TENANT,
+            model,
+            "file-1",
+            adapter,
+            config,
+            validation_file="file-2" if valid else None,
+            halving=halving,
         )
         plan = resolve(config, adapter, count)
         self.store.create_job(

@@ -11,6 +11,7 @@ from pando_cli.api import JsonObject
 from pando_cli.connection import Connection
 from pando_cli.rendering import (
     clock_time,
+    expected_time,
     fields_table,
     human_bytes,
     jobs_table,
@@ -42,7 +43,7 @@ def list_jobs(connection: Connection, limit: LimitOption = 20) -> None:
 
 
 def show(job_id: JobArgument, connection: Connection) -> None:
-    """Show one job: what it trains, how far it is, why it waits or failed.
+    """Show one job: what it trains, how far it is, why it waits and until when, why it failed.
 
     Example:
 
@@ -104,6 +105,11 @@ def job_card(job: JsonObject) -> Table:
         ("name", job.get("suffix")),
         ("queue position", job.get("queue_position")),
         ("waits because", job.get("blocked_reason")),
+        ("starts about", expected_time(job.get("estimated_start"))),
+        ("ends about", expected_time(job.get("estimated_finish"))),
+        ("yielding", job.get("yielding")),
+        ("preemptions", job.get("preemptions") or None),
+        ("workers lost", job.get("attempts") or None),
         ("error", error.get("message")),
         ("steps", steps),
         ("loss", f"{number(losses[0])} → {number(losses[1])}" if losses[1] else None),

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from pando_api import errors
+from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.middleware import BodyLimit, RequestContext
 from pando_api.routes import (
@@ -22,11 +23,13 @@ from pando_api.routes import (
     metrics,
     models,
     queue,
+    sweeps,
     workers,
 )
 from pando_api.services import Services
 from pando_shared.catalogue import BaseModel
-from pando_shared.clock import Clock
+from pando_shared.clock import Clock, SystemClock
+from pando_shared.policy_file import PolicyFile
 from pando_shared.settings import MIB, Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
@@ -38,6 +41,7 @@ MAX_JSON_BYTES = 8 * MIB
 _TENANT_ROUTERS = (
     files.router,
     jobs.router,
+    sweeps.router,
     events.router,
     checkpoints.router,
     estimate.router,
@@ -64,8 +68,17 @@ def create_app(
         summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
     )
     measured = Metrics(store, settings, clock)
+    quota = JobQuota(PolicyFile(settings.policy_file, clock), store)
     app.state.services = Services(
-        settings, store, storage, messenger, catalogue, clock, measured, started_at=clock.now()
+        settings,
+        store,
+        storage,
+        messenger,
+        catalogue,
+        clock,
+        measured,
+        quota,
+        started_at=SystemClock().now(),
     )
     for router in _TENANT_ROUTERS:
         app.include_router(router, responses=errors.RESPONSES)

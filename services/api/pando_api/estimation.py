@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from pando_api.memory_fit import expected_needs
 from pando_api.schemas.estimate import Estimate
 from pando_api.services import Services
 from pando_api.token_count import count_tokens
 from pando_shared import layout
-from pando_shared.fleet import largest, live_workers, offering, predict_on
-from pando_shared.jobs import Job, JobSpec, JobState
+from pando_shared.fleet import largest, live_workers, offering
+from pando_shared.jobs import JobSpec, JobState
+from pando_shared.speed import read_speed
 from pando_shared.training import resolve
 from pando_shared.workers import Worker
 
@@ -25,8 +27,10 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     now = services.clock.now()
     workers = offering(live_workers(services.store, services.settings, now), spec.model)
     roomiest = largest(workers, spec.model, services.settings)
-    speed = max((worker.tokens_per_second for worker in workers), default=0.0)
-    needs = predict_on(roomiest, base, [spec.adapter])
+    learnt = services.store.learnt()
+    step_tokens = tokens / max(1, plan.total_steps)
+    speed = max((_speed(worker, spec, step_tokens, learnt) for worker in workers), default=0.0)
+    needs = expected_needs(roomiest, base, spec.adapter, learnt)
     return Estimate(
         model=spec.model,
         method=spec.adapter.type,
@@ -46,30 +50,32 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     )
 
 
+def _speed(worker: Worker, spec: JobSpec, step_tokens: float, learnt: Mapping[str, str]) -> float:
+    """Tokens a second of the job alone on the worker; of what trained there last, where no round
+    has taught more. 0: nothing is known."""
+    model = read_speed(learnt, spec.model, worker.device_kind)
+    if not model.errors.rounds:
+        return worker.tokens_per_second
+    return model.alone_tokens_per_second(step_tokens, spec.adapter.type)
+
+
 def _earliest_start(
     services: Services, spec: JobSpec, workers: Sequence[Worker], now: float
 ) -> int | None:
-    """Now, if nobody of at least this priority waits; else after the work that waits."""
+    """When the last of the jobs that come first starts: those that wait and are of no lower class.
+
+    Those that nobody could train, or that are held back, keep no place. None: no worker is alive,
+    or the scheduler has not looked at one of them yet.
+    """
     if not workers:
         return None
     ahead = [
-        job
+        job.id
         for job in services.store.jobs_in(JobState.QUEUED)
         if job.spec.priority.rank <= spec.priority.rank
     ]
-    if not ahead:
-        return int(now)
-    speed = sum(worker.tokens_per_second for worker in workers)
-    remaining = [_remaining_tokens(job) for job in ahead]
-    if speed <= 0 or None in remaining:
+    forecasts = services.store.forecasts(ahead)
+    if None in forecasts:
         return None
-    return int(now + sum(tokens for tokens in remaining if tokens is not None) / speed)
-
-
-def _remaining_tokens(job: Job) -> float | None:
-    """None until the job's data has been read."""
-    if job.training_data is None or job.training is None or job.progress.total_steps == 0:
-        return None
-    epochs = job.training.n_epochs or 1
-    left = 1 - job.progress.step / job.progress.total_steps
-    return job.training_data.tokens * epochs * left
+    starts = (found.starts_at for found in forecasts if found is not None)
+    return int(max([now, *(at for at in starts if at is not None)]))

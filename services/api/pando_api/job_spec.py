@@ -9,6 +9,7 @@ from pando_api.schemas.job_create import JobCreate
 from pando_api.services import Services
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import InvalidRequest, NotFound
+from pando_shared.fleet import trusted
 from pando_shared.jobs import JobSpec, Priority
 from pando_shared.records import FileRecord
 
@@ -36,7 +37,9 @@ def job_spec(services: Services, tenant: str, body: JobCreate) -> JobSpec:
     training_file = _data_file(services, tenant, body.training_file, "training_file")
     if body.validation_file is not None:
         _data_file(services, tenant, body.validation_file, "validation_file")
-    require_fit(base, adapter, services.store.list_workers(), services.settings)
+    store = services.store
+    workers = [trusted(worker) for worker in store.list_workers()]
+    require_fit(base, adapter, workers, services.settings, store.learnt())
     return JobSpec(
         tenant=tenant,
         model=base.name,

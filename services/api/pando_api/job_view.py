@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from pando_api.schemas.job_object import (
     DatasetObject,
+    HalvingObject,
     Hyperparameters,
     JobError,
     JobObject,
@@ -14,27 +15,23 @@ from pando_api.schemas.job_object import (
     ProgressObject,
     Supervised,
 )
-from pando_shared.jobs import DatasetSummary, Job, JobState
+from pando_shared.forecasts import Forecast
+from pando_shared.jobs import DatasetSummary, HalvingRule, Job, JobState, Yield
 from pando_shared.store import Store
 
-
-def queue_positions(store: Store) -> dict[str, int]:
-    """1 for the queued job that is placed first, over all tenants."""
-    return {job.id: place for place, job in enumerate(in_order(store.jobs_in(JobState.QUEUED)), 1)}
+_UNKNOWN = Forecast(job_id="", made_at=0.0)
 
 
-def in_order(queued: Iterable[Job]) -> list[Job]:
-    """Queued jobs in the order in which the scheduler takes them."""
-    return sorted(queued, key=lambda job: job.queue_order)
-
-
-def view(job: Job, positions: Mapping[str, int]) -> JobObject:
+def view(job: Job, forecast: Forecast | None) -> JobObject:
+    """`forecast` is None where the scheduler has not looked at the job yet."""
     hyperparameters = _hyperparameters(job)
+    # A forecast may be older than the job's state by a few seconds.
+    waits = forecast if forecast is not None and job.state is JobState.QUEUED else _UNKNOWN
     return JobObject(
         id=job.id,
         created_at=int(job.created_at),
         finished_at=_seconds(job.finished_at),
-        estimated_finish=_seconds(job.estimated_finish),
+        estimated_finish=_seconds(_estimated_finish(job, forecast)),
         model=job.spec.model,
         fine_tuned_model=job.fine_tuned_model,
         organization_id=job.spec.tenant,
@@ -52,8 +49,13 @@ def view(job: Job, positions: Mapping[str, int]) -> JobObject:
         adapter=asdict(job.spec.adapter),
         priority=job.spec.priority,
         group=job.spec.group,
-        queue_position=positions.get(job.id),
-        blocked_reason=job.blocked_reason,
+        halving=_halving(job.spec.halving),
+        queue_position=waits.position,
+        blocked_reason=waits.reason,
+        estimated_start=_seconds(waits.starts_at),
+        yielding=_yielding(job.yielding),
+        preemptions=job.preemptions,
+        attempts=job.attempts,
         predicted_peak_bytes=job.predicted_peak_bytes,
         predicted_host_bytes=job.predicted_host_bytes,
         round_predicted_bytes=job.round_predicted_bytes,
@@ -68,14 +70,25 @@ def view(job: Job, positions: Mapping[str, int]) -> JobObject:
 
 
 def view_one(store: Store, job: Job) -> JobObject:
-    return view(job, queue_positions(store) if job.state is JobState.QUEUED else {})
+    return view_many(store, [job])[0]
 
 
 def view_many(store: Store, jobs: Iterable[Job]) -> list[JobObject]:
     jobs = list(jobs)
-    queued = any(job.state is JobState.QUEUED for job in jobs)
-    positions = queue_positions(store) if queued else {}
-    return [view(job, positions) for job in jobs]
+    foreseen = [job.id for job in jobs if job.state in (JobState.QUEUED, JobState.RUNNING)]
+    found = dict(zip(foreseen, store.forecasts(foreseen), strict=True)) if foreseen else {}
+    return [view(job, found.get(job.id)) for job in jobs]
+
+
+def _estimated_finish(job: Job, forecast: Forecast | None) -> float | None:
+    """The scheduler's, which knows who comes and goes, else the worker's own."""
+    if job.state in (JobState.QUEUED, JobState.RUNNING) and forecast is not None:
+        return forecast.finishes_at
+    return job.estimated_finish
+
+
+def _yielding(found: Yield | None) -> str | None:
+    return None if found is None else f"leaves its worker: {found.reason}"
 
 
 def _hyperparameters(job: Job) -> Hyperparameters:
@@ -106,6 +119,10 @@ def _error(job: Job) -> JobError | None:
 
 def _dataset(summary: DatasetSummary | None) -> DatasetObject | None:
     return None if summary is None else DatasetObject.model_validate(summary)
+
+
+def _halving(rule: HalvingRule | None) -> HalvingObject | None:
+    return None if rule is None else HalvingObject.model_validate(rule)
 
 
 def _seconds(time: float | None) -> int | None:

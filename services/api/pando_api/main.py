@@ -10,11 +10,11 @@ import uvicorn
 
 from pando_api.app import create_app
 from pando_shared.catalogue import load_catalogue
-from pando_shared.clock import SystemClock
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.messages import CeleryMessenger, make_celery
 from pando_shared.store.redis import RedisStore
+from pando_shared.store.redis.clock import RedisClock, time_of
 
 #: Longest wait for open requests after SIGTERM; event streams are closed at once.
 SHUTDOWN_SECONDS = 10
@@ -24,13 +24,14 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are open."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings()
+    clock = RedisClock(time_of(settings.redis_url))
     app = create_app(
         settings,
-        RedisStore(settings.redis_url),
+        RedisStore(settings.redis_url, clock),
         Storage(settings.storage_url),
         CeleryMessenger(make_celery(settings.redis_url)),
         load_catalogue(settings.models),
-        SystemClock(),
+        clock,
     )
     # uvicorn raises the signal again once it has shut down; a shutdown asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -1,13 +1,15 @@
-"""What `schedule` can decide. Each says on what view of the job it rests, and why it was taken.
+"""What there is to carry out. Each says on what view of the job it rests, and why it was taken.
 
 `epoch` and `lease` are the job's as they were seen; a decision that finds others is void.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from pando_shared.jobs import Lease
+from pando_scheduler.halving import ParkTrial, StopTrial
+from pando_shared.jobs import Lease, Yield
 from pando_shared.workers import Assignment
 
 
@@ -15,7 +17,8 @@ from pando_shared.workers import Assignment
 class PlaceRound:
     """Plan a worker's next round: jobs that stay and queued ones that join.
 
-    `replaces` is a planned round that has not begun and is to be withdrawn first.
+    `replaces` is a planned round that has not begun and is to be withdrawn first. `shares` split
+    the worker's tokens where tenants compete.
     """
 
     worker_id: str
@@ -24,8 +27,20 @@ class PlaceRound:
     staying: tuple[Assignment, ...]
     joining: tuple[Assignment, ...]
     predicted_bytes: int
+    headroom: float
     replaces: str | None
     reason: str
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AskToLeave:
+    """Have a running job leave its worker by a checkpoint, to be queued again."""
+
+    job_id: str
+    epoch: int
+    lease: Lease
+    why: Yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +101,15 @@ class Reprepare:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Tell a queued job why it is not placed."""
-
-    job_id: str
-    epoch: int
-    reason: str
-
-
-Decision = PlaceRound | Requeue | Fail | ReleaseLease | RenewLease | DropRound | Reprepare | Block
+Decision = (
+    PlaceRound
+    | AskToLeave
+    | Requeue
+    | Fail
+    | ReleaseLease
+    | RenewLease
+    | DropRound
+    | Reprepare
+    | StopTrial
+    | ParkTrial
+)

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from pando_scheduler.cluster import Rules
+from pando_scheduler import halving
 from pando_scheduler.decisions import (
-    Block,
+    AskToLeave,
     Decision,
     DropRound,
     Fail,
@@ -19,11 +19,13 @@ from pando_scheduler.decisions import (
     Reprepare,
     Requeue,
 )
+from pando_scheduler.halving import ParkTrial, StopTrial
+from pando_scheduler.rules import Rules
 from pando_shared import lifecycle
 from pando_shared.clock import Clock
 from pando_shared.errors import Conflict, NotFound, Unavailable
 from pando_shared.ids import new_id
-from pando_shared.jobs import Job, JobFailure, JobState, Lease
+from pando_shared.jobs import Job, JobFailure, JobState, Lease, YieldCause
 from pando_shared.records import Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
@@ -31,6 +33,9 @@ from pando_shared.store.messages import Messenger
 from pando_shared.workers import Assignment, Round
 
 log = logging.getLogger(__name__)
+
+#: The causes for which a job's number of preemptions grows, which bounds them.
+_PREEMPTIONS = frozenset({YieldCause.PRIORITY, YieldCause.RECLAIM, YieldCause.SHORTER})
 
 
 class Executor:
@@ -66,8 +71,18 @@ class Executor:
                     self._transition(decision.job_id, lambda job: _released(job, decision))
                 case RenewLease():
                     self._store.update_job(decision.job_id, lambda job: _renewed(job, decision))
-                case Block():
-                    self._store.update_job(decision.job_id, lambda job: _blocked(job, decision))
+                case AskToLeave():
+                    self._store.update_job(decision.job_id, lambda job: self._asked(job, decision))
+                case StopTrial():
+                    now = self._clock.now()
+                    self._transition(
+                        decision.job_id, lambda job: halving.stopped(job, decision, now)
+                    )
+                case ParkTrial():
+                    now = self._clock.now()
+                    self._store.update_job(
+                        decision.job_id, lambda job: halving.parked(job, decision, now)
+                    )
                 case DropRound():
                     self._store.end_round(decision.round_id)
                 case Reprepare():
@@ -97,6 +112,12 @@ class Executor:
             seconds=self._rules.round_seconds,
             predicted_bytes=decision.predicted_bytes,
             planned_at=self._clock.now(),
+            shares={
+                place.job_id: decision.shares[place.job_id]
+                for place in assignments
+                if place.job_id in decision.shares
+            },
+            headroom=decision.headroom,
         )
         self._store.plan_round(planned)
         try:
@@ -122,14 +143,25 @@ class Executor:
         _expect_lease(job, None)
         now = self._clock.now()
         lease = Lease(decision.worker_id, decision.incarnation, now + self._rules.lease_seconds)
+        since = job.created_at if job.queued_at is None else job.queued_at
         placed = replace(
             job.to(JobState.RUNNING),
             epoch=job.epoch + 1,
             lease=lease,
             started_at=now if job.started_at is None else job.started_at,
-            blocked_reason=None,
+            placed_at=now,
+            waited_seconds=job.waited_seconds + max(0.0, now - since),
+            yielding=None,
         )
         return Change(placed, (Event(now, f"Placed on worker {decision.worker_id}"),))
+
+    def _asked(self, job: Job, decision: AskToLeave) -> Change:
+        job.fenced(decision.epoch)
+        _expect_lease_of(job, decision.lease)
+        if job.state is not JobState.RUNNING or job.yielding is not None:
+            raise Conflict(f"job {job.id} is {job.state.value}, or leaves already")
+        said = Event(self._clock.now(), f"Gives its place up: {decision.why.reason}")
+        return Change(replace(job, yielding=decision.why), (said,))
 
     def _requeued(self, job: Job, decision: Requeue) -> Change:
         job.fenced(decision.epoch)
@@ -140,9 +172,13 @@ class Executor:
             epoch=job.epoch + 1,
             lease=None,
             attempts=job.attempts + decision.lost,
+            lost_on=_lost_on(job, decision),
+            preemptions=job.preemptions + _is_preempted(job),
+            yielding=None,
             queued_at=now,
         )
-        message = f"Queued again, from the last checkpoint: {decision.reason}"
+        why = decision.reason if job.yielding is None else job.yielding.reason
+        message = f"Queued again, from the last checkpoint: {why}"
         return Change(requeued, (Event(now, message, level="warn" if decision.lost else "info"),))
 
     def _failed(self, job: Job, decision: Fail) -> Change:
@@ -171,8 +207,23 @@ def _renewed(job: Job, decision: RenewLease) -> Job:
     return replace(job, lease=replace(decision.lease, expires_at=decision.expires_at))
 
 
-def _blocked(job: Job, decision: Block) -> Job:
-    return replace(job.fenced(decision.epoch), blocked_reason=decision.reason)
+def _lost_on(job: Job, decision: Requeue) -> tuple[str, ...]:
+    """The workers that were lost with the job, this one among them if it was."""
+    if not decision.lost or decision.lease is None:
+        return job.lost_on
+    return tuple(sorted({*job.lost_on, decision.lease.worker_id}))
+
+
+def _is_preempted(job: Job) -> bool:
+    """Whether it leaves for another job's sake."""
+    return job.yielding is not None and job.yielding.cause in _PREEMPTIONS
+
+
+def _expect_lease_of(job: Job, lease: Lease) -> None:
+    """The worker renews its lease all the time; what counts is that it is still the one."""
+    held = job.lease
+    if held is None or (held.worker_id, held.incarnation) != (lease.worker_id, lease.incarnation):
+        raise Conflict(f"job {job.id} has another lease by now: {held}")
 
 
 def _expect_lease(job: Job, lease: Lease | None) -> None:

@@ -5,27 +5,25 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Sequence
 from types import FrameType
 
 from prometheus_client import start_http_server
 
 from pando_scheduler.celery_app import make_messenger
-from pando_scheduler.cluster import Rules
-from pando_scheduler.loop import RETRY_SECONDS, SchedulerLoop
+from pando_scheduler.learnt import LearntPredictor
+from pando_scheduler.loop import RETRY_SECONDS, SchedulerLoop, Surroundings
 from pando_scheduler.metrics import SchedulerMetrics
-from pando_shared.adapters import AdapterConfig
+from pando_scheduler.rules import Rules
 from pando_shared.catalogue import load_catalogue
-from pando_shared.clock import Clock, SystemClock
-from pando_shared.errors import Unavailable
-from pando_shared.fleet import predict_on
-from pando_shared.memory import Needs
+from pando_shared.clock import Clock
+from pando_shared.errors import InvalidPolicy, Unavailable
+from pando_shared.policy_file import PolicyFile
 from pando_shared.recovery import jobs_missing, recover
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
-from pando_shared.workers import Worker
+from pando_shared.store.redis.clock import RedisClock, time_of
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +39,21 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    run(Settings(), stop)
+    try:
+        run(Settings(), stop)
+    except InvalidPolicy as error:
+        raise SystemExit(error.message) from None
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
-    """Build the scheduler from settings and run it until `stop` is set."""
-    clock = SystemClock()
+    """Build the scheduler from settings and run it until `stop` is set.
+
+    Raises:
+        InvalidPolicy: the policy file is not as it should be; one that is spoilt later is not used.
+    """
+    clock = RedisClock(time_of(settings.redis_url))
+    policy_file = PolicyFile(settings.policy_file)
+    policy_file.require()
     store, storage = RedisStore(settings.redis_url, clock), Storage(settings.storage_url)
     metrics = SchedulerMetrics()
     rules = Rules(
@@ -57,11 +64,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     )
     catalogue = load_catalogue(settings.models)
 
-    def predict(base_model: str, adapters: Sequence[AdapterConfig], worker: Worker) -> Needs | None:
-        base = catalogue.get(base_model)
-        return None if base is None else predict_on(worker, base, adapters)
-
-    loop = SchedulerLoop(store, storage, make_messenger(settings), clock, rules, predict, metrics)
+    around = Surroundings(store, storage, make_messenger(settings), clock, policy_file)
+    predict = LearntPredictor(catalogue, settings.memory_headroom)
+    loop = SchedulerLoop(around, rules, predict, metrics)
     server = None
     if settings.metrics_port is not None:
         server, _ = start_http_server(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pando_scheduler.cluster import PrepareSends, Rules
 from pando_scheduler.decisions import DropRound, Fail, ReleaseLease, Reprepare, Requeue
+from pando_scheduler.rules import PrepareSends, Rules
 from pando_shared.jobs import Job, JobState
 from pando_shared.workers import Round, Worker
 
@@ -28,7 +28,10 @@ def reap_leases(
         if job.state is not JobState.RUNNING:
             decisions.append(ReleaseLease(job.id, job.epoch, lease, reason))
         elif job.attempts + 1 >= rules.max_attempts:
-            reason += f", {job.attempts + 1} times without a checkpoint in between"
+            reason += (
+                f", the {job.attempts + 1}th time without a checkpoint in between; the job is "
+                "quarantined, as it may be what kills them: look at its data and settings"
+            )
             decisions.append(Fail(job.id, job.epoch, lease, reason))
         else:
             decisions.append(Requeue(job.id, job.epoch, lease, lost=True, reason=reason))

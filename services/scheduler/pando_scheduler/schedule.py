@@ -1,120 +1,199 @@
-"""`schedule`: the whole decision, a pure function of a snapshot."""
+"""`schedule`: the whole decision, a pure function of the cluster and the time.
+
+Production and the simulator call it alike. It reads the cluster and changes nothing; the caller
+carries the plan out, tells the cluster what came of it, and then settles it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator
+from itertools import islice
 
-from pando_scheduler import policy
-from pando_scheduler.cluster import ClusterState, Predictor, Rules
-from pando_scheduler.decisions import Block, Decision, PlaceRound, RenewLease
-from pando_scheduler.reaper import reap_leases, reap_prepares, reap_rounds
-from pando_scheduler.seats import Seats, seats_of
-from pando_shared.jobs import Job, JobState
-from pando_shared.workers import Assignment
+from pando_scheduler import reservations
+from pando_scheduler.cluster import Cluster
+from pando_scheduler.draft import Draft
+from pando_scheduler.misses import Misses
+from pando_scheduler.picture import JobView
+from pando_scheduler.placement import Seat, best_seat, has_no_place, is_closed
+from pando_scheduler.plan import Plan
+from pando_scheduler.taking import Takers
+from pando_scheduler.waiting import order_key
+from pando_shared.jobs import YieldCause
+
+#: Places that one pass takes from others, at most: what a pass costs is bounded, the next goes on.
+_PREEMPTIONS_A_PASS = 32
+#: So many of the queue's first are looked at again now and then, though nothing has changed.
+_RELOOKED = 64
+#: Of more workers that have changed, a job's best is found faster among all.
+_MANY = 32
 
 
-def schedule(state: ClusterState, now: float, rules: Rules, predict: Predictor) -> list[Decision]:
-    """What to do now: first what is taken back, then what is placed, then what stays blocked.
+def schedule(cluster: Cluster, now: float) -> Plan:
+    """Who joins which worker and who leaves.
 
-    A job leased to a live worker stays with it. Every worker with something to train has one
-    round planned ahead, at most; a round that has not begun is planned anew when a job joins.
+    Looks at what has changed since the cluster was settled: at everybody who waits for the workers
+    that changed, and at all workers for the jobs that are new. For all else the last plan's answer
+    stands: a job that no worker had room for finds none in a worker that has not changed.
     """
-    jobs = sorted(state.jobs, key=lambda job: job.id)
-    workers = {worker.id: worker for worker in sorted(state.workers, key=lambda worker: worker.id)}
-    rounds = sorted(state.rounds, key=lambda planned: (planned.planned_at, planned.id))
-    drops = reap_rounds(rounds, workers, now, rules)
-    dropped = {drop.round_id for drop in drops}
-    decisions: list[Decision] = [
-        *reap_prepares(jobs, state.prepares, now, rules),
-        *drops,
-        *reap_leases(jobs, workers, now, rules),
-    ]
-    fleet = seats_of(
-        (worker for worker in workers.values() if rules.alive(worker, now)),
-        (job for job in jobs if job.lease and rules.holds(job.lease, workers, now)),
-        (planned for planned in rounds if planned.id not in dropped),
-        rules,
-        predict,
-    )
-    blocked = _fill(fleet, [job for job in jobs if job.state is JobState.QUEUED], now, rules)
-    for seats in fleet:
-        decisions += _renewals(seats, now, rules)
-        decisions += _next_round(seats)
-    return decisions + blocked
+    draft = Draft(cluster, now)
+    reservations.drop_void(draft)
+    _empty_drained(draft)
+    _fill(draft)
+    return draft.plan()
 
 
-def _fill(fleet: Sequence[Seats], queued: list[Job], now: float, rules: Rules) -> list[Block]:
-    """Seat the queue; returns the explanations of those left over whose reason is a new one."""
-    reserved: set[str] = set()
-    left_over: list[tuple[Job, frozenset[str]]] = []
-    for job in policy.order(queued):
-        if job.lease is not None:
-            left_over.append((job, frozenset()))
-        elif (seats := policy.admit(job, fleet, reserved)) is not None:
-            seats.joining.append(job)
-        else:
-            left_over.append((job, frozenset(reserved)))
-            if (kept := policy.reserve(job, fleet, reserved, now, rules)) is not None:
-                reserved.add(kept.worker.id)
-    # Only now do the seats hold what the next look will find there.
-    reasons = ((job, _reason(job, fleet, kept, rules)) for job, kept in left_over)
-    return [
-        Block(job.id, job.epoch, reason) for job, reason in reasons if reason != job.blocked_reason
-    ]
+def _empty_drained(draft: Draft) -> None:
+    for worker_id in sorted(draft.cluster.dirty):
+        worker = draft.cluster.workers.get(worker_id)
+        if worker is not None and worker.draining:
+            for _, job in sorted(draft.staying(worker_id).items()):
+                reason = f"worker {worker_id} is being drained"
+                draft.leave(job, YieldCause.DRAIN, reason, None)
 
 
-def _reason(job: Job, fleet: Sequence[Seats], reserved: Collection[str], rules: Rules) -> str:
-    if job.lease is not None:
-        return f"waits for worker {job.lease.worker_id} to save its checkpoint"
-    return policy.explain(job, fleet, reserved, rules)
+def _fill(draft: Draft) -> None:
+    """Seat whom there is room for, until nobody else's leaving makes room for more."""
+    budget = _PREEMPTIONS_A_PASS
+    while True:
+        before = len(draft.leaves)
+        _Round(draft, budget).go()
+        left = len(draft.leaves) - before
+        budget -= left
+        if not left or budget <= 0:
+            return
 
 
-def _renewals(seats: Seats, now: float, rules: Rules) -> list[RenewLease]:
-    """Leases of jobs in a live worker's rounds that the worker itself does not renew yet: the
-    round waits in its queue, or it is still loading the base."""
-    in_rounds = {place for planned in seats.rounds for place in planned.assignments}
-    return [
-        RenewLease(job.id, job.epoch, job.lease, now + rules.lease_seconds, "its round is not over")
-        for job in seats.staying
-        if job.lease is not None
-        and _assignment(job) in in_rounds
-        and job.lease.expires_at - now < rules.lease_seconds / 2
-    ]
+class _Round:
+    """One time through the queue, in order: all of it while a worker that has changed is open;
+    beyond that only those jobs whose own standing has changed."""
+
+    def __init__(self, draft: Draft, preemptions: int):
+        self._draft = draft
+        self._preemptions = preemptions
+        self._starved_since = draft.now - draft.policy.starvation_seconds
+        self._full = Misses()  # asked of all workers
+        self._shut = Misses()  # asked of those that have changed
+        self._takers = Takers(draft)
+        cluster = draft.cluster
+        self._shortest_of: dict[str, float] = {}
+        self._placeless = {t for t in cluster.waiting.tenants if has_no_place(draft, t)}
+        touched = (cluster.dirty & cluster.workers.keys()) | draft.loads().keys()
+        self._open: dict[str | None, set[str]] = {}
+        for worker_id in touched if len(cluster.waiting) else ():
+            self._look_at(worker_id)
+        self._new, self._entitled = _due(draft, self._starved_since)
+
+    def go(self) -> None:
+        for job in self._jobs():
+            if job.held is None and job.id not in self._draft.joins:
+                self._serve(job)
+
+    def _serve(self, job: JobView) -> None:
+        draft = self._draft
+        new = job.id in self._new
+        if new or self._open:
+            seat = self._seat(job, new)
+            if seat is not None:
+                draft.join(job, seat.worker, f"adds {seat.gain:.2f} of a worker's speed")
+                self._placeless.discard(job.tenant)
+                self._look_at(seat.worker.id)
+                return
+        if not new and job.id not in self._entitled:
+            return
+        if job.queued_at <= self._starved_since:
+            if reservations.honour(draft, job):
+                return
+            reservations.make(draft, job)
+        if self._preemptions > 0:
+            before = len(draft.leaves)
+            self._takers.take(job)
+            self._preemptions -= len(draft.leaves) - before
+
+    def _seat(self, job: JobView, new: bool) -> Seat | None:
+        draft = self._draft
+        if self._full.covers(draft, job):
+            return None
+        among = None if new else self._open_to(job)
+        if among is not None and (not among or self._shut.covers(draft, job)):
+            return None
+        seat = best_seat(draft, job, among)
+        if seat is None:
+            (self._full if among is None else self._shut).add(draft, job)
+        return seat
+
+    def _open_to(self, job: JobView) -> set[str] | None:
+        """The changed workers that are open to a job; None: so many that all may as well be."""
+        found = self._open.get(job.base_model, set()) | self._open.get(None, set())
+        return None if len(found) > _MANY else found
+
+    def _look_at(self, worker_id: str) -> None:
+        """Note whether a worker that has changed is open."""
+        draft = self._draft
+        base = draft.load(worker_id).base_model
+        for listed in [base for base, found in self._open.items() if worker_id in found]:
+            self._open[listed].discard(worker_id)
+            if not self._open[listed]:
+                del self._open[listed]
+        if worker_id in draft.cluster.dirty or worker_id in draft.loads():
+            shortest = 0.0 if base is None else self._shortest(base)
+            if not is_closed(draft, worker_id, shortest):
+                self._open.setdefault(base, set()).add(worker_id)
+
+    def _shortest(self, base_model: str) -> float:
+        """At least this is left of whoever waits for the base, or 0 while a tenant that has no
+        place waits, which may join whatever its jobs' lengths."""
+        if self._placeless:
+            return 0.0
+        found = self._shortest_of.get(base_model)
+        if found is None:
+            found = self._draft.cluster.waiting.shortest_seconds(base_model)
+            self._shortest_of[base_model] = found
+        return found
+
+    def _jobs(self) -> Iterator[JobView]:
+        waiting = self._draft.cluster.waiting
+        due = self._new | self._entitled
+        if not (self._open or due):
+            return
+        levels = self._draft.levels()
+        seen: set[str] = set()
+        if self._open:
+            bases = None if None in self._open else {base for base in self._open if base}
+            starved = waiting.starved(self._starved_since)
+            for job in waiting.in_order(levels, starved, bases):
+                if not self._open:
+                    break
+                seen.add(job.id)
+                yield job
+        found = (waiting.get(job_id) for job_id in due - seen)
+        rest = [job for job in found if job is not None]
+        yield from sorted(rest, key=lambda job: order_key(job, levels, self._starved_since))
 
 
-def _next_round(seats: Seats) -> list[PlaceRound]:
-    """Plan a worker's next round if it has none ahead, or the one ahead lacks a job.
-
-    A worker that holds only jobs about to leave gets an empty round: it lets go of them there.
-    """
-    staying = tuple(_assignment(job) for job in seats.staying)
-    joining = tuple(_assignment(job) for job in seats.joining)
-    planned = seats.planned
-    if planned is not None and not joining and set(staying) <= set(planned.assignments):
-        return []
-    if not (staying or joining) and (seats.rounds or not seats.occupants):
-        return []
-    needs, base_model = seats.needs_with(), seats.base_model
-    if base_model is None or needs is None:
-        return []
-    worker = seats.worker
-    room = f"{policy.gib(needs.device_bytes)} predicted of {policy.gib(worker.budget_bytes)}"
-    if worker.host_budget_bytes is not None:
-        host = policy.gib(worker.host_budget_bytes)
-        room += f", of the host {policy.gib(needs.host_bytes)} of {host}"
-    return [
-        PlaceRound(
-            worker_id=worker.id,
-            incarnation=worker.incarnation,
-            base_model=base_model,
-            staying=staying,
-            joining=joining,
-            predicted_bytes=needs.device_bytes,
-            replaces=None if planned is None else planned.id,
-            reason=f"{len(staying)} stay, {len(joining)} join; {room}",
+def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
+    """Jobs whose standing has changed: those that are new to all workers; and those that may now
+    take others' places, since their patience is over, their reservation is due or to be made, or
+    they are the first of the queue, which are looked at again now and then."""
+    cluster, now = draft.cluster, draft.now
+    waiting = cluster.waiting
+    if not len(waiting):
+        return set(), set()
+    new = {job_id for job_id in cluster.fresh if job_id in waiting}
+    entitled: set[str] = set()
+    patience = {c.preempt_after_seconds for c in cluster.classes if c.preempt_after_seconds}
+    for seconds in patience:
+        ripe = waiting.queued_between(cluster.settled_at - seconds, now - seconds)
+        entitled.update(job.id for job in ripe)
+    entitled.update(job_id for job_id, kept in cluster.reservations.items() if now >= kept.due)
+    room = reservations.most_reserved(cluster) - len(draft.keepers)
+    if room > 0:
+        unreserved = (
+            job.id
+            for job in waiting.starved(starved_since)
+            if job.id not in cluster.reservations and job.held is None
         )
-    ]
-
-
-def _assignment(job: Job) -> Assignment:
-    return Assignment(job.id, job.epoch)
+        entitled.update(islice(unreserved, room))
+    if cluster.relook_due(now):
+        first = waiting.in_order(draft.levels(), [])
+        entitled.update(job.id for job in islice(first, _RELOOKED))
+    return new, entitled

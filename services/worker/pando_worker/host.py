@@ -12,10 +12,11 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from pando_shared.base_format import base_format
+from pando_shared.calibration import read_calibration
 from pando_shared.catalogue import BaseModel, read_base_model
-from pando_shared.clock import Clock
+from pando_shared.clock import JumpingClock
 from pando_shared.errors import InvalidRequest
-from pando_shared.fleet import default_token_budget, microbatch_on, token_budget_on
+from pando_shared.fleet import default_token_budget, token_budget_on
 from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -33,8 +34,10 @@ from pando_worker.engine.device import (
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.quantized import freeze_weight
 from pando_worker.engine.rows_home import make_home
+from pando_worker.expectation import Expectation, expectation
 from pando_worker.lease_keeper import LeaseKeeper
 from pando_worker.metrics import WorkerMetrics
+from pando_worker.probe import probe
 from pando_worker.progress_log import ProgressLog
 from pando_worker.publishing import Publisher
 
@@ -65,7 +68,7 @@ class Host:
     settings: Settings
     store: Store
     storage: Storage
-    clock: Clock
+    clock: JumpingClock
     models: Mapping[str, str]
     metrics: WorkerMetrics
     device: str
@@ -114,7 +117,7 @@ class Host:
         if self.engine is not None and self.engine.jobs:
             raise RuntimeError(f"cannot swap {self.worker.base_model} while jobs are resident")
         self.engine = None
-        self.worker = replace(self.worker, base_model=None, resident_bytes=0)
+        self.worker = replace(self.worker, base_model=None, resident_bytes=0, probe=None)
         release_cached(self.device)
         log.info("loading base model %s from %s", name, self.models[name])
         disable_progress_bar()  # a service's log is no place for one
@@ -134,29 +137,41 @@ class Host:
             lanes=choose_lanes(self.device),
             home=make_home(base.device, base.dtype, self.settings.rows_dir),
         )
+        self.worker = replace(self.worker, probe=probe(self.engine, self.worker, shape))
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
         log.info("base model %s is ready", name)
         return self.engine
 
 
-def fit_memory(host: Host, engine: Engine) -> None:
-    """Have the engine recompute what the resident jobs' memory makes it, and no more."""
-    if host.shape is None:
-        return
-    jobs = [resident.job for resident in engine.jobs.values()]
-    longest = max((job.train.longest for job in jobs), default=0)
-    adapters = [job.adapter for job in jobs]
-    fitting = microbatch_on(host.worker, host.shape, adapters, longest)
+def expect(host: Host, engine: Engine) -> Expectation:
+    """What the resident jobs together are expected to take, by what has been learnt so far."""
+    assert host.shape is not None  # an engine has a base
+    found = host.store.get_jobs(list(engine.jobs))
+    jobs = {job.id: job for job in found if job is not None}
+    longest = {job_id: engine.jobs[job_id].job.train.longest for job_id in jobs}
+    learnt = read_calibration(host.store.learnt(), host.shape.name, host.worker.device_kind)
+    return expectation(host.worker, host.shape, jobs, longest, learnt)
+
+
+def fit_memory(engine: Engine, expected: Expectation, headroom: float) -> None:
+    """Have the engine recompute what the resident jobs' memory makes it, and no more, while a share
+    of `headroom` stays free on top of what is expected."""
+    fitting = expected.plan(headroom)
     if engine.recompute is not fitting.recompute:
         log.info("the backward pass makes %s again", fitting.recompute.value)
     engine.recompute = fitting.recompute
+
+
+def device_kind(device: str) -> str:
+    """The device's name: what is learnt of one holds for all of that name."""
+    return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def open_host(
     settings: Settings,
     store: Store,
     storage: Storage,
-    clock: Clock,
+    clock: JumpingClock,
     models: Mapping[str, str],
     worker_id: str,
     stopping: Callable[[], bool] = lambda: False,
@@ -183,6 +198,7 @@ def open_host(
         models=tuple(models),
         host_budget_bytes=host_budget,
         rows_on_disk=settings.rows_dir is not None,
+        device_kind=device_kind(device),
     )
     publisher = Publisher(store, storage, clock, settings.cache_dir / worker_id)
     publisher.clear()

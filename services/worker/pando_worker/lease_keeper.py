@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -112,7 +112,8 @@ class LeaseKeeper:
             return dict(self._verdicts)
 
     def somebody_waits(self) -> bool:
-        """Whether a request for text, or a job that is to join, waits for the round to end."""
+        """Whether a request for text, or a job that is to join or leave, waits for the round to
+        end."""
         return self._somebody_waits.is_set()
 
     def flush(self, job_id: str) -> None:
@@ -149,13 +150,13 @@ class LeaseKeeper:
     def tick(self) -> None:
         """One look at the store: what the thread does every `poll_seconds`."""
         now = self._clock.now()
-        if now - self._heartbeat_at >= self._heartbeat_seconds:
+        if _is_due(self._heartbeat_at, self._heartbeat_seconds, now):
             self._store.put_worker(self._describe())
             self._heartbeat_at = now
         worker = self._describe()
         with self._lock:
             seats = dict(self._seats)
-        if self._store.samples_waiting(worker.id) or self._newcomer(worker.id, seats):
+        if self._store.samples_waiting(worker.id) or self._others_next(worker, seats):
             self._somebody_waits.set()
         else:
             self._somebody_waits.clear()
@@ -163,18 +164,18 @@ class LeaseKeeper:
             return
         for job_id, job in zip(seats, self._store.get_jobs(list(seats)), strict=True):
             self._conclude(job_id, seats[job_id], _judge(job, seats[job_id].epoch))
-        if now - self._published_at >= self._publish_seconds:
+        if _is_due(self._published_at, self._publish_seconds, now):
             self._published_at = now
             for job_id, seat in seats.items():
                 self._publish(job_id, seat, worker, now)
 
-    def _newcomer(self, worker_id: str, seats: Collection[str]) -> bool:
-        """Whether the worker's next round brings a job that is not here yet."""
+    def _others_next(self, worker: Worker, seats: Mapping[str, Seat]) -> bool:
+        """Whether the worker's next round is one of other jobs than are here."""
         return any(
-            place.job_id not in seats
+            {place.job_id for place in planned.assignments} != seats.keys()
             for planned in self._store.rounds()
-            if planned.worker_id == worker_id and planned.started_at is None
-            for place in planned.assignments
+            if (planned.worker_id, planned.incarnation) == (worker.id, worker.incarnation)
+            and planned.started_at is None
         )
 
     def _conclude(self, job_id: str, seat: Seat, verdict: Verdict | None) -> None:
@@ -188,7 +189,7 @@ class LeaseKeeper:
                 self._verdicts[job_id] = verdict
 
     def _publish(self, job_id: str, seat: Seat, worker: Worker, now: float) -> None:
-        renew = now - seat.renewed_at >= self._lease_seconds / 3
+        renew = _is_due(seat.renewed_at, self._lease_seconds / 3, now)
         with self._lock:
             progress = seat.progress
         try:
@@ -212,7 +213,13 @@ class LeaseKeeper:
 def _judge(job: Job | None, epoch: int) -> Verdict | None:
     if job is None or job.epoch != epoch or job.state.terminal:
         return Verdict.LOST
-    return None if job.state is JobState.RUNNING else Verdict.RELEASE
+    stays = job.state is JobState.RUNNING and job.yielding is None
+    return None if stays else Verdict.RELEASE
+
+
+def _is_due(last: float, every_seconds: float, now: float) -> bool:
+    """At once also where the clock was set back since: nobody waits until it is as late again."""
+    return not 0 <= now - last < every_seconds
 
 
 def _advanced(

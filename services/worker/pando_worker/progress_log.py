@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pando_shared.jobs import Progress
 from pando_shared.records import Event
+from pando_shared.rungs import rung_loss
 from pando_worker.engine.engine import StepReport, Validation
 
 #: A job writes about this many metrics events, however many steps it has.
@@ -18,9 +19,13 @@ _WINDOW_SECONDS = 15.0
 
 @dataclass(slots=True)
 class ProgressLog:
-    """Turns one job's step reports into events and progress."""
+    """Turns one job's step reports into events and progress.
+
+    `rungs` are the steps at which a sweep's trial is judged, ascending; other jobs have none.
+    """
 
     progress: Progress
+    rungs: tuple[int, ...] = ()
     _steps: deque[tuple[float, int, int]] = field(default_factory=deque)
 
     def started(self, now: float) -> None:
@@ -69,13 +74,33 @@ class ProgressLog:
             )
         ]
 
+    @property
+    def at_rung(self) -> bool:
+        """Whether the newest step is to be validated for the sweep's sake.
+
+        It is at a rung; or a rung was passed whose loss got lost, for a worker may be killed when
+        its checkpoint is kept already and what it said of it is not.
+        """
+        return self.progress.step in self.rungs or self._unrecorded > 0
+
+    @property
+    def _unrecorded(self) -> int:
+        passed = sum(step <= self.progress.step for step in self.rungs)
+        return max(0, passed - len(self.progress.rung_losses))
+
     def validated(self, result: Validation, now: float) -> Event:
-        """Take in a validation."""
+        """Take in a validation.
+
+        A rung's loss is kept once: trained again from an earlier checkpoint, the trial comes by
+        with the same weights, and what was decided by its loss stays true.
+        """
         best = self.progress.best_valid_loss
+        losses = self.progress.rung_losses
         self.progress = replace(
             self.progress,
             valid_loss=result.loss,
             best_valid_loss=result.loss if best is None else min(best, result.loss),
+            rung_losses=losses + (rung_loss(result.loss),) * self._unrecorded,
         )
         step, total = self.progress.step, self.progress.total_steps
         return Event(

@@ -25,6 +25,9 @@ from pando_worker.job_data import prune_checkpoints
 from pando_worker.progress_log import ProgressLog
 from pando_worker.result_file import publish_results
 
+#: Memory ratios that differ by a smaller share are the same.
+_SAME_RATIO = 0.02
+
 
 def model_name(job: Job, step: int | None = None) -> str:
     """`ft:BASE:TENANT:SUFFIX:ID`, and `:ckpt-step-N` behind it for a checkpoint."""
@@ -138,6 +141,7 @@ class Publisher:
             done = replace(
                 current.fenced(epoch).to(JobState.SUCCEEDED),
                 progress=replace(log.progress, checkpoint_step=current.progress.checkpoint_step),
+                yielding=None,
                 fine_tuned_model=model.name,
                 result_files=(results,),
                 finished_at=now,
@@ -155,6 +159,7 @@ class Publisher:
         def failed(job: Job) -> Change:
             ended = replace(
                 job.fenced(epoch).to(JobState.FAILED),
+                yielding=None,
                 error=JobFailure(code, message),
                 finished_at=now,
                 estimated_finish=None,
@@ -163,13 +168,42 @@ class Publisher:
 
         self._write(job_id, failed)
 
-    def measured(self, job_id: str, predicted: int, measured: int) -> None:
-        """Keep the predicted and measured peak of the fullest round the job was part of.
+    def out_of_memory(self, job_id: str, epoch: int, message: str) -> None:
+        """Memory ran out on the job: it is to train alone, from its last checkpoint; says why.
+
+        A job that was paused this very moment stays so.
+        """
+        now = self.clock.now()
+        said = Event(now, f"Queued again, to train alone: {message}", level="warn")
+
+        def requeued(job: Job) -> Change:
+            held = job.fenced(epoch)
+            if held.state is JobState.RUNNING:
+                held = replace(held.to(JobState.QUEUED), queued_at=now)
+            left = replace(
+                held,
+                lease=None,
+                epoch=job.epoch + 1,
+                out_of_memory=job.out_of_memory + 1,
+                yielding=None,
+                placed_at=None,
+            )
+            return Change(left, (said,))
+
+        self._write(job_id, requeued)
+
+    def measured(
+        self, job_id: str, predicted: int, measured: int, memory_ratio: float | None
+    ) -> None:
+        """Keep the predicted and measured peak of the fullest round the job was part of, and its
+        memory ratio where it is another.
 
         A fact about the past, it may be told of a job that has ended since.
         """
 
         def keep(job: Job) -> Job:
+            if memory_ratio is not None and _differ(memory_ratio, job.memory_ratio):
+                job = replace(job, memory_ratio=memory_ratio)
             if measured <= (job.round_measured_bytes or 0):
                 return job
             return replace(job, round_predicted_bytes=predicted, round_measured_bytes=measured)
@@ -219,6 +253,11 @@ def _durable(job: Job, progress: Progress, step: int) -> Job:
         progress=replace(progress, checkpoint_step=step),
         attempts=0 if advanced else job.attempts,
     )
+
+
+def _differ(ratio: float, before: float | None) -> bool:
+    """By enough to plan anew for."""
+    return before is None or abs(ratio - before) > _SAME_RATIO * before
 
 
 def _facts(resident: ResidentJob, job: Job, log: ProgressLog) -> dict[str, str]:

@@ -51,7 +51,8 @@ def checkpoint_due(host: Host, engine: Engine) -> None:
     due = [
         (tenancy.checkpointed_at, job_id)
         for job_id, tenancy in host.tenancies.items()
-        if now - tenancy.checkpointed_at >= host.settings.checkpoint_seconds
+        # Set back, the clock would else put the next one off until it is as late again.
+        if not 0 <= now - tenancy.checkpointed_at < host.settings.checkpoint_seconds
         and engine.jobs[job_id].step > tenancy.checkpointed_step
         and not engine.jobs[job_id].finished
     ]
@@ -121,7 +122,7 @@ def release(host: Host, job_id: str) -> None:
 def finish(host: Host, engine: Engine, job_id: str) -> None:
     """Publish a finished job's adapter; it leaves. If storage fails, it stays to try again."""
     tenancy = host.tenancies[job_id]
-    if host.clock.now() < tenancy.finish_at:
+    if 0 < tenancy.finish_at - host.clock.now() <= _RETRY_SECONDS:
         return
     tenancy.finish_at = host.clock.now() + _RETRY_SECONDS
     await_checkpoint(host, job_id)
@@ -151,6 +152,18 @@ def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
     finally:
         drop(host, job_id)
     forget_copies(job_id, host.cache)
+
+
+def requeue(host: Host, job_id: str, message: str) -> None:
+    """Memory ran out on a job: it is queued again and leaves; its neighbours stay."""
+    log.warning("job %s leaves: %s", job_id, message)
+    try:
+        await_checkpoint(host, job_id)
+        if job_id in host.tenancies:
+            host.keeper.flush(job_id)
+            host.publisher.out_of_memory(job_id, host.tenancies[job_id].epoch, message)
+    finally:
+        drop(host, job_id)
 
 
 def release_all(host: Host) -> None:

@@ -13,8 +13,9 @@ from pando_worker import residency
 from pando_worker.engine.device import peak_bytes, release_cached, reset_peak
 from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
-from pando_worker.host import Host, fit_memory
+from pando_worker.host import Host, expect, fit_memory
 from pando_worker.lease_keeper import Verdict
+from pando_worker.round_record import RoundRecord, pending_tokens, trained_tokens
 from pando_worker.seating import seat
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 _SHORTEST_SECONDS = 1.0
 #: Out of memory even with microbatches this small: a job itself is too large.
 _SMALLEST_BUDGET = 256
+#: How often a job that is too large is tried again, alone.
+_MOST_OUT_OF_MEMORY = 2
 #: How long a round rests in which storage kept everybody from going on.
 _REST_SECONDS = 1.0
 
@@ -44,7 +47,7 @@ def run_round(host: Host, round_id: str) -> None:
             host.keeper.rest(_REST_SECONDS)
     finally:
         ended = host.clock.now()
-        host.metrics.round_seconds.inc(ended - began)
+        host.metrics.round_seconds.inc(max(0.0, ended - began))
         host.metrics.active_adapters.set(len(host.tenancies))
         if not host.tenancies:
             host.waiting_since = None
@@ -52,11 +55,14 @@ def run_round(host: Host, round_id: str) -> None:
 
 
 def _train(host: Host, engine: Engine, planned: Round) -> None:
-    fit_memory(host, engine)
-    reset_peak(host.device)
-    began = host.clock.now()
+    engine.shares = planned.shares
+    record = RoundRecord(expect(host, engine))
+    fit_memory(engine, record.expected, planned.headroom)
+    for device in {host.device, "cpu"}:
+        reset_peak(device)
+    began, jumped_at = host.clock.now(), host.clock.jumped_at
     if host.waiting_since is not None:
-        gap = began - host.waiting_since
+        gap = max(0.0, began - host.waiting_since)
         host.metrics.round_gap.observe(gap)
         host.worker = replace(host.worker, round_gap_seconds=gap)
         host.waiting_since = None
@@ -67,22 +73,40 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
         _heed(host, engine)
         if all(job.finished for job in engine.jobs.values()):
             break
-        trained += _step(host, engine)
+        trained += _step(host, engine, record)
         residency.checkpoint_due(host, engine)
         spent = host.clock.now() - began
-        if spent >= planned.seconds or (spent >= _SHORTEST_SECONDS and host.should_yield()):
+        if not 0 <= spent < planned.seconds:  # less than nothing: the clock was set back
+            break
+        if spent >= _SHORTEST_SECONDS and host.should_yield():
             break
     _heed(host, engine)
     host.waiting_since = host.clock.now()
     elapsed = host.waiting_since - began
     peak = peak_bytes(host.device)
     rate = trained / elapsed if elapsed > 0 else 0.0
+    if host.clock.jumped_at != jumped_at:  # nobody knows how long it was
+        rate, record.seconds = host.worker.tokens_per_second, 0.0
     host.worker = replace(host.worker, peak_bytes=peak, tokens_per_second=rate)
     host.metrics.memory.labels("peak").set(peak)
-    host.metrics.prediction_error.set(peak / planned.predicted_bytes - 1)
+    ratios = _report(host, engine, record, peak)
     for place in planned.assignments:
         with residency.guarding(host, place.job_id):
-            host.publisher.measured(place.job_id, planned.predicted_bytes, peak)
+            ratio = ratios.get(place.job_id)
+            host.publisher.measured(place.job_id, planned.predicted_bytes, peak, ratio)
+
+
+def _report(host: Host, engine: Engine, record: RoundRecord, peak: int) -> dict[str, float]:
+    """Tell the scheduler what the round was like. Returns the jobs' memory ratios as of now."""
+    if not record.microbatch_tokens or not record.expected.jobs:
+        return {}
+    host_peak = 0 if host.device == "cpu" else peak_bytes("cpu")
+    report = record.report(host.worker, engine, host.clock.now(), peak, host_peak)
+    host.store.push_report(report)
+    host.metrics.prediction_error.set(peak / report.predicted_bytes - 1)
+    if record.out_of_memory:
+        return {}  # what it would have taken is not known
+    return record.expected.memory_ratios(engine.recompute, record.microbatch_tokens, peak)
 
 
 def _heed(host: Host, engine: Engine) -> None:
@@ -95,23 +119,35 @@ def _heed(host: Host, engine: Engine) -> None:
             log.info("job %s was taken from this worker", job_id)
             residency.drop(host, job_id)
         else:
-            residency.release(host, job_id)
+            _let_go(host, engine, job_id)
     for job_id, resident in list(engine.jobs.items()):
         if resident.finished:
             residency.finish(host, engine, job_id)
 
 
-def _step(host: Host, engine: Engine) -> int:
+def _let_go(host: Host, engine: Engine, job_id: str) -> None:
+    """A job is not to be trained on; one that is at its end need not come back for it."""
+    if engine.jobs[job_id].finished:
+        residency.finish(host, engine, job_id)
+    if job_id in host.tenancies:
+        residency.release(host, job_id)
+
+
+def _step(host: Host, engine: Engine, record: RoundRecord) -> int:
     """One microbatch, and what follows from it. Returns the tokens of finished steps."""
+    pending = pending_tokens(engine)
     began = host.clock.now()
     try:
         reports = engine.step()
     except torch.OutOfMemoryError:
         reports = None
     if reports is None:  # not in the handler: the traceback would keep the tensors alive
+        record.ran_out_of_memory(min(engine.token_budget, sum(pending.values())))
         _survive_out_of_memory(host, engine)
         return 0
-    host.metrics.step_seconds.observe(host.clock.now() - began)
+    seconds = max(0.0, host.clock.now() - began)
+    record.ran(trained_tokens(pending, engine), seconds)
+    host.metrics.step_seconds.observe(seconds)
     trained = 0
     for report in reports:
         if isinstance(report, JobFailed):
@@ -119,6 +155,7 @@ def _step(host: Host, engine: Engine) -> int:
             residency.fail(host, report.job_id, epoch, report.code, report.message)
             continue
         trained += report.tokens
+        record.trained(report)
         moved = engine.jobs[report.job_id].take_traffic()
         if moved is not None:
             host.metrics.count_traffic(**asdict(moved))
@@ -133,7 +170,8 @@ def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
     """Publish one job's finished step: events, a validation or milestone if due."""
     resident, tenancy = engine.jobs[report.job_id], host.tenancies[report.job_id]
     events = tenancy.log.step(report, host.clock.now())
-    if resident.job.valid is not None and _due(resident, _validation_stride(resident)):
+    due = _due(resident, _validation_stride(resident)) or tenancy.log.at_rung
+    if resident.job.valid is not None and due:
         result = engine.validate(report.job_id)
         events.append(tenancy.log.validated(result, host.clock.now()))
     now = host.clock.now()
@@ -146,7 +184,8 @@ def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
 
 
 def _survive_out_of_memory(host: Host, engine: Engine) -> None:
-    """Try again with half the microbatch; once that is small, the largest adapter must go."""
+    """Try again with half the microbatch; once that is small, the largest adapter must go. It gets
+    a worker to itself, and ends if that is not enough either."""
     host.metrics.out_of_memory.inc()
     peak = peak_bytes(host.device)
     for resident in engine.jobs.values():
@@ -159,12 +198,16 @@ def _survive_out_of_memory(host: Host, engine: Engine) -> None:
     largest = max(engine.jobs.values(), key=lambda job: job.adapter.device_bytes)
     job_id = largest.job.id
     with residency.guarding(host, job_id):
-        predicted = host.store.get_job(job_id).predicted_peak_bytes
+        job = host.store.get_job(job_id)
         message = (
             f"out of memory with microbatches of {engine.token_budget} tokens: predicted "
-            f"{predicted} bytes, measured {peak}; lower rank, num_keys or max_seq_length"
+            f"{job.predicted_peak_bytes} bytes, measured {peak}"
         )
-        residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
+        if job.out_of_memory < _MOST_OUT_OF_MEMORY:
+            residency.requeue(host, job_id, message)
+        else:
+            message += "; lower rank, num_keys or max_seq_length"
+            residency.fail(host, job_id, host.tenancies[job_id].epoch, "gpu_out_of_memory", message)
     engine.token_budget = engine.full_token_budget
 
 

@@ -6,7 +6,9 @@ import logging
 from dataclasses import replace
 
 from pando_shared.errors import Conflict, NotFound, PandoError, TrainingFailed
+from pando_shared.jobs import Job
 from pando_shared.records import Event
+from pando_shared.rungs import rung_steps
 from pando_shared.workers import Assignment, Round
 from pando_worker.engine.device import is_usable
 from pando_worker.engine.engine import Engine
@@ -97,7 +99,14 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         trained_tokens=resident.trained_tokens,
         checkpoint_step=checkpoint or 0,
     )
-    host.tenancies[job_id] = Tenancy(place.epoch, ProgressLog(progress), now, resident.step)
+    log_of_stay = ProgressLog(progress, _rungs(job, progress.total_steps))
+    host.tenancies[job_id] = Tenancy(place.epoch, log_of_stay, now, resident.step)
     how = f"resumed from step {checkpoint}" if checkpoint else "started"
     host.keeper.report(job_id, [Event(now, f"Training {how} on {host.worker.id}")])
     return True
+
+
+def _rungs(job: Job, total_steps: int) -> tuple[int, ...]:
+    """The steps at which a sweep's trial is judged."""
+    rule = job.spec.halving
+    return () if rule is None else rung_steps(total_steps, rule)

@@ -18,12 +18,12 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 
 from pando_shared.catalogue import load_catalogue
-from pando_shared.clock import SystemClock
 from pando_shared.errors import Unavailable
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.messages import PREPARE_TASK, ROUND_TASK, SAMPLE_TASK, make_celery
 from pando_shared.store.redis import RedisStore
+from pando_shared.store.redis.clock import RedisClock, time_of
 
 if TYPE_CHECKING:
     from pando_worker.host import Host
@@ -97,12 +97,13 @@ def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[
 
     from pando_worker.host import open_host
 
+    clock = RedisClock(time_of(settings.redis_url))
     models = {name: base.path for name, base in load_catalogue(settings.models).items()}
     host = open_host(
         settings,
-        RedisStore(settings.redis_url),
+        RedisStore(settings.redis_url, clock),
         Storage(settings.storage_url),
-        SystemClock(),
+        clock,
         models,
         worker_id,
         stopping,
@@ -132,10 +133,11 @@ def prepare_app(settings: Settings) -> Celery:
         from pando_worker.prepare import PrepareContext
         from pando_worker.tokenizer import load_tokenizer
 
+        clock = RedisClock(time_of(settings.redis_url))
         return PrepareContext(
-            store=RedisStore(settings.redis_url),
+            store=RedisStore(settings.redis_url, clock),
             storage=Storage(settings.storage_url),
-            clock=SystemClock(),
+            clock=clock,
             catalogue=load_catalogue(settings.models),
             tokenizer_of=cache(lambda base: load_tokenizer(Path(base.path))),
             settings=settings,

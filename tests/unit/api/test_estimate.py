@@ -21,6 +21,7 @@ from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.errors import InvalidTrainingFile
+from pando_shared.forecasts import Forecast
 from pando_shared.jobs import JobState
 from pando_shared.memory import predict_host_bytes, predict_peak_bytes, resident_bytes
 from pando_shared.storage import Storage
@@ -120,7 +121,43 @@ def test_what_is_not_known_is_null(client: TestClient) -> None:
 
 
 @pytest.mark.usefixtures("words")
-def test_a_job_ahead_without_known_length_leaves_the_start_open(
+def test_a_job_starts_after_those_that_wait_and_are_of_no_lower_class(
+    client: TestClient, stranger: TestClient, store: StubStore, clock: FakeClock
+) -> None:
+    now = clock.now()
+    worker = make_worker(budget_bytes=1 << 34, heartbeat_at=now)
+    store.put_worker(worker)
+    starts = {"high": 60.0, "normal": 300.0, "low": 900.0}
+    for priority, seconds in starts.items():
+        job_id = create_job(stranger, priority=priority)["id"]
+        store.update_job(job_id, lambda job: job.to(JobState.QUEUED))
+        store.put_forecasts([Forecast(job_id, now, 1, "why", now + seconds)])
+    body = {"model": "tiny", "training_file": upload(client)["id"]}
+
+    def earliest(priority: str) -> int:
+        found: int = client.post(PATH, json={**body, "priority": priority}).json()["earliest_start"]
+        return found
+
+    assert {priority: earliest(priority) - int(now) for priority in starts} == starts
+    clock.advance(400)
+    store.put_worker(replace(worker, heartbeat_at=clock.now()))
+    assert earliest("normal") == int(clock.now())
+
+
+@pytest.mark.usefixtures("words")
+def test_who_is_held_back_keeps_nobody_waiting(
+    client: TestClient, store: StubStore, clock: FakeClock
+) -> None:
+    store.put_worker(make_worker(budget_bytes=1 << 34, heartbeat_at=clock.now()))
+    job_id = create_job(client)["id"]
+    store.update_job(job_id, lambda job: job.to(JobState.QUEUED))
+    store.put_forecasts([Forecast(job_id, clock.now(), None, "waits for rung 1 of its sweep")])
+    body = {"model": "tiny", "training_file": upload(client)["id"]}
+    assert client.post(PATH, json=body).json()["earliest_start"] == int(clock.now())
+
+
+@pytest.mark.usefixtures("words")
+def test_a_job_ahead_without_a_forecast_leaves_the_start_open(
     client: TestClient, store: StubStore, clock: FakeClock
 ) -> None:
     store.put_worker(

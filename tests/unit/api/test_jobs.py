@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,8 @@ from starlette.testclient import TestClient
 
 from pando_shared import layout
 from pando_shared.clock import FakeClock
-from pando_shared.jobs import JobFailure, JobState, Progress
+from pando_shared.forecasts import Forecast
+from pando_shared.jobs import JobFailure, JobState, Progress, Yield, YieldCause
 from pando_shared.records import CheckpointRecord, Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change
@@ -149,33 +151,108 @@ def test_a_running_and_a_finished_job_show_what_was_found(
     )
 
 
-def test_queue_positions_go_by_priority_then_age(
+def queue(store: StubStore, who: TestClient, clock: FakeClock, **body: Any) -> str:
+    """The id of a job that waits."""
+    job_id: str = create_job(who, **body)["id"]
+    sizes = {"predicted_peak_bytes": 7, "predicted_host_bytes": 9}
+    move(store, job_id, JobState.QUEUED, queued_at=clock.now(), **sizes)
+    clock.advance(1)
+    return job_id
+
+
+def test_a_job_that_waits_has_the_schedulers_forecast(
     client: TestClient, stranger: TestClient, store: StubStore, clock: FakeClock
 ) -> None:
-    ids = []
-    for who, priority in ((client, "normal"), (stranger, "normal"), (client, "high")):
-        ids.append(create_job(who, priority=priority)["id"])
-        move(
-            store,
-            ids[-1],
-            JobState.QUEUED,
-            queued_at=clock.now(),
-            predicted_peak_bytes=7,
-            predicted_host_bytes=9,
-        )
-        clock.advance(1)
-    old, theirs, urgent = ids
-    assert client.get(f"{JOBS}/{urgent}").json()["queue_position"] == 1
-    assert client.get(f"{JOBS}/{old}").json()["queue_position"] == 2
+    old, theirs, urgent = (queue(store, who, clock) for who in (client, stranger, client))
+    now = clock.now()
+    reason = "needs 6.0 GiB; 2 jobs ahead"
+    store.put_forecasts(
+        [
+            Forecast(old, now, 3, reason, now + 60.5, now + 90.5),
+            Forecast(theirs, now, 2, "why", now + 30),
+            Forecast(urgent, now, 1, "first in line", now + 10),
+        ]
+    )
+    found = client.get(f"{JOBS}/{old}").json()
+    assert FineTuningJob.model_validate(found).estimated_finish == int(now + 90.5)
+    assert (found["queue_position"], found["blocked_reason"]) == (3, reason)
+    assert found["estimated_start"] == int(now + 60.5)
     listed = {job["id"]: job["queue_position"] for job in client.get(JOBS).json()["data"]}
-    assert listed == {urgent: 1, old: 2}
-    queue = client.get("/v1/queue").json()
-    assert [(job["id"], job["position"]) for job in queue["data"]] == [(urgent, 1), (old, 2)]
-    assert queue["depth"] == 3
-    assert (queue["data"][0]["waiting_seconds"], queue["data"][0]["predicted_peak_bytes"]) == (1, 7)
-    assert queue["data"][0]["predicted_host_bytes"] == 9
-    assert [job["position"] for job in stranger.get("/v1/queue").json()["data"]] == [3]
-    assert theirs not in json.dumps(queue)
+    assert listed == {urgent: 1, old: 3}
+    shown = client.get("/v1/queue").json()
+    assert [(job["id"], job["position"]) for job in shown["data"]] == [(urgent, 1), (old, 3)]
+    assert shown["depth"] == 3
+    last = shown["data"][1]
+    assert (last["blocked_reason"], last["estimated_start"]) == (reason, int(now + 60.5))
+    assert (last["waiting_seconds"], last["predicted_peak_bytes"]) == (3, 7)
+    assert last["predicted_host_bytes"] == 9
+    assert [job["position"] for job in stranger.get("/v1/queue").json()["data"]] == [2]
+    assert theirs not in json.dumps(shown)
+
+
+def test_a_job_that_the_scheduler_has_not_looked_at_has_no_forecast(
+    client: TestClient, store: StubStore, clock: FakeClock
+) -> None:
+    new, known = queue(store, client, clock), queue(store, client, clock)
+    store.put_forecasts([Forecast(known, clock.now(), 1, "first in line")])
+    found = client.get(f"{JOBS}/{new}").json()
+    fields = ("queue_position", "blocked_reason", "estimated_start", "estimated_finish")
+    assert [found[field] for field in fields] == [None] * 4
+    shown = client.get("/v1/queue").json()["data"]
+    assert [(job["id"], job["position"]) for job in shown] == [(known, 1), (new, None)]
+    assert (shown[1]["blocked_reason"], shown[1]["estimated_start"]) == (None, None)
+
+
+def test_what_was_foreseen_while_a_job_waited_is_not_told_of_it_later(
+    client: TestClient, store: StubStore, clock: FakeClock
+) -> None:
+    job_id = queue(store, client, clock)
+    store.put_forecasts([Forecast(job_id, 0.0, 1, "first in line", 10.0, 20.0)])
+    fields = ("queue_position", "blocked_reason", "estimated_start", "estimated_finish")
+
+    def told() -> list[Any]:
+        found = client.get(f"{JOBS}/{job_id}").json()
+        return [found[field] for field in fields]
+
+    assert told() == [1, "first in line", 10, 20]
+    move(store, job_id, JobState.RUNNING, estimated_finish=30.0)
+    assert told() == [None, None, None, 20]
+    store.drop_forecasts([job_id])
+    assert told() == [None, None, None, 30]
+    store.put_forecasts([Forecast(job_id, 0.0, 1, "first in line", 10.0, 20.0)])
+    move(store, job_id, JobState.SUCCEEDED, estimated_finish=None)
+    assert told() == [None] * 4
+
+
+def test_a_job_says_why_it_leaves_and_how_often_it_has_left(
+    client: TestClient, store: StubStore
+) -> None:
+    job_id = create_job(client)["id"]
+    found = client.get(f"{JOBS}/{job_id}").json()
+    assert (found["yielding"], found["preemptions"], found["attempts"]) == (None, 0, 0)
+    leaves = Yield(YieldCause.PRIORITY, "a job of a higher class waits")
+    counts = {"preemptions": 2, "attempts": 1}
+    move(store, job_id, JobState.QUEUED, JobState.RUNNING, yielding=leaves, **counts)
+    found = client.get(f"{JOBS}/{job_id}").json()
+    assert found["yielding"] == "leaves its worker: a job of a higher class waits"
+    assert (found["preemptions"], found["attempts"]) == (2, 1)
+
+
+def test_a_page_of_jobs_asks_once_for_their_forecasts(
+    client: TestClient, store: StubStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = {queue(store, client, clock, seed=seed) for seed in range(3)}
+    create_job(client)
+    asked: list[set[str]] = []
+    forecasts = store.forecasts
+
+    def counted(job_ids: Sequence[str]) -> list[Forecast | None]:
+        asked.append(set(job_ids))
+        return forecasts(job_ids)
+
+    monkeypatch.setattr(store, "forecasts", counted)
+    client.get(JOBS)
+    assert asked == [waiting]
 
 
 def test_events_are_paged_newest_first(client: TestClient, store: StubStore) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from factories import make_worker
 from starlette.testclient import TestClient
 
+from pando_shared.calibration import Calibration, calibration_key
 from pando_shared.clock import FakeClock
+from pando_shared.codec import encode
+from pando_shared.prediction_errors import PredictionErrors
+from pando_shared.speed import assumed_speed, speed_key
 from pando_shared.store.stub import StubStore
 from pando_shared.workers import Assignment, Round
 
@@ -38,3 +44,29 @@ def test_a_gpu_worker_says_what_it_may_use_of_its_host(
         (None, False),
         (1 << 36, True),
     ]
+
+
+def test_a_worker_says_how_good_predictions_are_on_its_base(
+    client: TestClient, store: StubStore
+) -> None:
+    kind = "NVIDIA H100"
+    for name, base in (("other", "other"), ("tiny", "tiny"), ("empty", None)):
+        store.put_worker(make_worker(name, device_kind=kind, base_model=base))
+    store.set_draining("other", 5.0)
+    errors = PredictionErrors((0.3, -0.1, 0.2), rounds=7)
+    learnt = Calibration(errors=errors)
+    store.put_learnt(calibration_key("tiny", kind), encode(learnt).decode())
+    speed = replace(assumed_speed("cuda:0"), errors=PredictionErrors((-0.5,), 1))
+    store.put_learnt(speed_key("tiny", kind), encode(speed).decode())
+    told = {w["id"]: w for w in client.get("/v1/workers").json()["data"]}
+    assert told["tiny"]["device_kind"] == kind
+    assert told["tiny"]["prediction"] == {
+        "rounds": 7,
+        "memory_error_p50": 0.2,
+        "memory_error_p99": 0.3,
+        "headroom": 0.3,  # three rounds do not bring it below where it starts
+        "speed_error_p50": 0.5,
+    }
+    assert told["other"]["prediction"] is None
+    assert told["empty"]["prediction"] is None
+    assert [told[name]["draining"] for name in ("other", "tiny")] == [True, False]

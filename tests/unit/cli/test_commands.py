@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fake_service import FakeService, Pando, error_response, job
+from fake_service import FakeService, Pando, error_response, job, queued_job
 
+NOW = 1_700_000_000
 JOB = "/fine_tuning/jobs/ftjob-1"
 LIST = {"data": [job("ftjob-2", "queued"), job("ftjob-1")], "has_more": False}
 
@@ -139,6 +141,45 @@ def test_workers_show_both_memories(pando: Pando, service: FakeService) -> None:
     assert "100.0 GiB" in lines[2]
 
 
+def test_workers_show_how_well_they_are_predicted_and_who_is_emptied(
+    pando: Pando, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    prediction = {
+        "rounds": 1234,
+        "memory_error_p50": 0.0123,
+        "memory_error_p99": 0.25,
+        "headroom": 0.1,
+        "speed_error_p50": None,
+    }
+    worker = {
+        "id": "gpu-box-7-cuda-0",
+        "device": "cuda:0",
+        "device_kind": "NVIDIA H100 80GB HBM3",
+        "base_model": "llama-3.1-8b",
+        "alive": True,
+        "draining": True,
+        "jobs": 12,
+        "peak_bytes": 60 << 30,
+        "budget_bytes": 80 << 30,
+        "host_budget_bytes": 100 << 30,
+        "tokens_per_second": 23456.0,
+        "prediction": prediction,
+    }
+    dead = worker | {"id": "dead", "alive": False, "prediction": None}
+    service.on("GET", "/workers", {"object": "list", "data": [worker, dead]})
+    lines = pando("workers").out.splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    assert "draining" in lines[1]
+    (at,) = (i for i, line in enumerate(lines) if "speed error" in line)
+    told = lines[at + 1]
+    assert told.split() == [
+        *("gpu-box-7-cuda-0", "NVIDIA", "H100", "80GB", "HBM3"),
+        *("1.2", "%", "25.0", "%", "10.0", "%", "-", "1234"),
+    ]
+    assert len(lines) == at + 2
+
+
 def test_show_has_a_gpu_workers_host(pando: Pando, service: FakeService) -> None:
     service.on("GET", JOB, job(predicted_host_bytes=5 << 30), job())
     assert "5.0 GiB" in pando("show", "ftjob-1").out
@@ -160,12 +201,57 @@ def test_list_of_nothing_says_how_to_start(pando: Pando, service: FakeService) -
     assert pando("list", "--json").json == {"object": "list", "data": []}
 
 
-def test_show_says_why_a_job_waits(pando: Pando, service: FakeService) -> None:
+def test_show_says_why_a_job_waits_and_until_when(
+    pando: Pando, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reason = "needs 9 GiB, the worker has 4 free"
-    service.on("GET", JOB, job(status="queued", queue_position=3, blocked_reason=reason))
-    text = pando("show", "ftjob-1").out
-    assert reason in text
-    assert "3" in text
+    waits = {"queue_position": 3, "blocked_reason": reason}
+    times = {"estimated_start": NOW + 860, "estimated_finish": NOW + 7290}
+    service.on("GET", JOB, job(status="queued", **waits, **times))
+    monkeypatch.setattr(time, "time", lambda: float(NOW))
+    rows = dict(line.split("  ", 1) for line in pando("show", "ftjob-1").out.splitlines())
+    assert rows["waits because"].strip() == reason
+    assert rows["queue position"].strip() == "3"
+    assert rows["starts about"].strip().endswith(" (in 14m20s)")
+    assert rows["ends about"].strip().endswith(" (in 2h01m)")
+    assert "preemptions" not in rows
+
+
+def test_show_says_why_a_job_leaves(pando: Pando, service: FakeService) -> None:
+    told = "leaves its worker: a job of a higher class waits"
+    service.on("GET", JOB, job(yielding=told, preemptions=2, attempts=1, estimated_finish=NOW))
+    rows = dict(line.split("  ", 1) for line in pando("show", "ftjob-1").out.splitlines())
+    assert rows["yielding"].strip() == told
+    assert rows["preemptions"].strip() == "2"
+    assert rows["workers lost"].strip() == "1"
+    assert rows["ends about"].strip() == "any moment"
+    assert "starts about" not in rows
+
+
+def test_queue_has_each_jobs_place_start_and_reason(
+    pando: Pando, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = (
+        "needs 31.2 GiB of GPU memory with head-room, the largest free worker has 24.0 GiB; "
+        "2 jobs ahead; starts in about 15 min"
+    )
+    first = queued_job(f"ftjob-{7:024x}", 3, blocked_reason=reason, estimated_start=NOW + 860)
+    new = queued_job(f"ftjob-{8:024x}", None, priority="high", method="paca")
+    service.on("GET", "/queue", {"object": "list", "depth": 12, "data": [first, new]})
+    monkeypatch.setattr(time, "time", lambda: float(NOW))
+    for columns in (80, 100):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = pando("queue").out.splitlines()
+        assert all(len(line) <= columns for line in lines)
+        assert lines[0].split() == ["#", "job", "method", "priority", "waits", "starts", "in"]
+        assert lines[1].split() == ["3", first["id"], "lora", "normal", "1m15s", "14m20s"]
+        assert " ".join(line.strip() for line in lines[2:-1]) == reason
+        assert lines[-1].split() == ["-", new["id"], "paca", "high", "1m15s", "-"]
+
+
+def test_queue_of_nothing_says_so(pando: Pando, service: FakeService) -> None:
+    service.on("GET", "/queue", {"object": "list", "depth": 2, "data": []})
+    assert pando("queue").out == "None of your jobs wait.\n"
 
 
 def test_brackets_are_no_markup(pando: Pando, service: FakeService) -> None:

@@ -5,7 +5,15 @@ import time
 import pytest
 from rich.console import Console
 
-from pando_cli.rendering import age, human_bytes, human_seconds, list_table
+from pando_cli.rendering import (
+    age,
+    clock_time,
+    expected_time,
+    human_bytes,
+    human_distance,
+    human_seconds,
+    list_table,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,18 @@ def test_seconds(seconds: float | None, text: str) -> None:
 def test_age(ago: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
     assert age(1_700_000_000.0 - ago) == text
+
+
+@pytest.mark.parametrize(("ahead", "text"), [(-5, "now"), (0.3, "now"), (90, "1m30s")])
+def test_how_far_ahead(ahead: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    assert human_distance(1_700_000_000.0 + ahead) == text
+    shown = expected_time(1_700_000_000.0 + ahead)
+    assert shown == ("any moment" if text == "now" else f"{clock_time(1_700_000_090)} (in 1m30s)")
+
+
+def test_what_is_not_known_is_not_ahead() -> None:
+    assert (human_distance(None), expected_time(None)) == ("-", None)
 
 
 def test_an_id_is_never_broken(capsys: pytest.CaptureFixture[str]) -> None:

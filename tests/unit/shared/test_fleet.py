@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from factories import EPOCH_START, make_worker
 from factories import SMALL_BASE as BASE
-from factories import make_worker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,10 +17,20 @@ from pando_shared.adapters import LoraConfig, MeftConfig
 from pando_shared.admission import Shortage, closest, fits, shortages
 from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import Linear
-from pando_shared.fleet import assumed_worker, largest, microbatch_on, predict_on
+from pando_shared.clock import FakeClock
+from pando_shared.fleet import (
+    assumed_worker,
+    largest,
+    live_workers,
+    microbatch_on,
+    predict_on,
+    trusted,
+)
 from pando_shared.memory import Needs, predict_host_bytes, predict_peak_bytes, resident_bytes
 from pando_shared.recompute import Recompute
+from pando_shared.reports import Probe
 from pando_shared.settings import Settings
+from pando_shared.store.stub import StubStore
 
 ADAPTERS = [LoraConfig(rank=2), MeftConfig(num_keys=64, top_k=4)]
 
@@ -125,3 +136,53 @@ def test_a_job_that_fits_in_no_other_way_has_the_worker_recompute_for_it_alone()
     assert fits(card, alone.needs, 0.1)
     assert together.recompute is not Recompute.BLOCK
     assert not fits(card, together.needs, 0.1)
+
+
+class TestTrusted:
+    def test_an_honest_worker_stays_as_it_is(self):
+        worker = make_worker(
+            host_budget_bytes=7,
+            resident_bytes=5,
+            tokens_per_second=1.5,
+            probe=Probe("tiny", (64, 256), (10, 20)),
+        )
+        assert trusted(worker) == worker
+        assert trusted(make_worker()) == make_worker()
+
+    @pytest.mark.parametrize("nonsense", [0, -1, -math.inf, math.nan, math.inf])
+    def test_what_cannot_be_is_taken_for_nothing(self, nonsense):
+        fields = (
+            "budget_bytes", "host_budget_bytes", "token_budget", "resident_bytes", "peak_bytes",
+            "tokens_per_second", "round_gap_seconds", "heartbeat_at",
+        )  # fmt: skip
+        found = trusted(make_worker(device="cuda:0", **dict.fromkeys(fields, nonsense)))
+        numbers = {name: getattr(found, name) for name in fields}
+        assert numbers == dict.fromkeys(fields, 0) | {"token_budget": 1}
+        assert trusted(found) == found
+
+    @pytest.mark.parametrize("budget", [0, -5])
+    def test_without_a_budget_it_holds_nothing(self, budget):
+        worker = trusted(make_worker(budget_bytes=budget, token_budget=budget))
+        needs = predict_on(worker, BASE, ADAPTERS)
+        assert needs.device_bytes > 0
+        assert not fits(worker, needs, 0.0)
+        assert closest([(worker, needs)], 0.1)[1]
+
+    @pytest.mark.parametrize(
+        "probe",
+        [
+            Probe("tiny", (256, 64), (10, 20)),
+            Probe("tiny", (0, 64), (10, 20)),
+            Probe("tiny", (64, 256), (-10, 20)),
+        ],
+    )
+    def test_a_probe_that_cannot_be_is_none(self, probe):
+        assert trusted(make_worker(probe=probe)).probe is None
+
+    def test_it_is_what_is_read_of_the_living(self):
+        store = StubStore(FakeClock(EPOCH_START))
+        store.put_worker(make_worker("liar", budget_bytes=-1))
+        store.put_worker(make_worker("silent", heartbeat_at=math.nan))
+        store.put_worker(make_worker("early", heartbeat_at=EPOCH_START + 3600))
+        (liar,) = live_workers(store, Settings(), EPOCH_START + 1)
+        assert (liar.id, liar.budget_bytes) == ("liar", 0)

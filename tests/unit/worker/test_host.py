@@ -45,14 +45,18 @@ def test_a_workers_own_gpu_is_the_current_one(world: World, monkeypatch, device,
     """Triton launches on the current device, which is the first unless somebody says otherwise."""
     made_current: list[int] = []
     monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "Tesla of {}".format)
     world.settings = world.settings.model_copy(update={"device": device, "memory_bytes": 1 << 30})
-    assert world.start_worker().device == device
+    host = world.start_worker()
+    assert host.device == device
+    assert host.worker.device_kind == ("cpu" if device == "cpu" else f"Tesla of {device}")
     assert made_current == chosen
 
 
 @pytest.mark.parametrize(("gpus", "share"), [(0, 800), (1, 800), (4, 200)])
 def test_gpus_share_the_memory_of_their_host(world: World, monkeypatch, gpus, share):
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "Tesla of {}".format)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     sizes = {"cpu": 1000, "cuda:0": 500}
     monkeypatch.setattr("pando_worker.host.memory_bytes", sizes.__getitem__)

@@ -10,7 +10,7 @@ from factories import make_job, make_worker
 
 from pando_shared.clock import FakeClock
 from pando_shared.errors import Unavailable
-from pando_shared.jobs import Job, JobState, Lease, Progress
+from pando_shared.jobs import Job, JobState, Lease, Progress, Yield, YieldCause
 from pando_shared.records import Event
 from pando_shared.store.stub import StubStore
 from pando_shared.workers import Assignment, Round
@@ -131,6 +131,27 @@ class TestLeases:
         assert store.get_job(held.id).lease == theirs
 
 
+class TestClockJumps:
+    @pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+    def test_the_lease_is_right_again_at_the_next_look(self, store, keeper, clock, held, seconds):
+        look(keeper, clock)
+        clock.jump(seconds)
+        keeper.tick()
+        assert store.get_job(held.id).lease.expires_at == clock.now() + LEASE_SECONDS
+        (worker,) = store.list_workers()
+        assert worker.heartbeat_at == clock.now()
+
+    @pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+    def test_events_go_out_as_before(self, store, keeper, clock, held, seconds):
+        look(keeper, clock)
+        clock.jump(seconds)
+        say(keeper, clock, held, "one")
+        keeper.tick()
+        say(keeper, clock, held, "two")
+        look(keeper, clock)
+        assert texts(store, held) == ["one", "two"]
+
+
 class TestVerdicts:
     def test_none_as_long_as_it_runs(self, keeper, clock, held):
         look(keeper, clock)
@@ -141,6 +162,12 @@ class TestVerdicts:
         change(store, held, state=state)
         look(keeper, clock)
         assert keeper.verdicts() == {held.id: Verdict.RELEASE}
+
+    def test_release_if_it_must_give_its_place_up(self, store, keeper, clock, held):
+        change(store, held, yielding=Yield(YieldCause.DRAIN, "w1 is drained"))
+        look(keeper, clock)
+        assert keeper.verdicts() == {held.id: Verdict.RELEASE}
+        assert store.get_job(held.id).lease.expires_at == clock.now() + LEASE_SECONDS
 
     @pytest.mark.parametrize(
         "fields",
@@ -275,7 +302,25 @@ class TestWhoWaits:
         look(keeper, clock)
         assert keeper.somebody_waits()
 
-    @pytest.mark.parametrize("fields", [{"worker_id": "w2"}, {"started_at": 1.0}], ids=str)
+    def test_a_job_that_is_to_leave(self, store, keeper, clock, held):
+        keeper.hold("ftjob-other", 1)
+        store.create_job(make_job("ftjob-other", state=JobState.RUNNING, epoch=1))
+        both = Assignment(held.id, 3), Assignment("ftjob-other", 1)
+        store.plan_round(self.planned(*both))
+        look(keeper, clock)
+        assert not keeper.somebody_waits()
+        store.plan_round(self.planned(both[0]))
+        look(keeper, clock)
+        assert keeper.somebody_waits()
+        store.plan_round(self.planned())
+        look(keeper, clock)
+        assert keeper.somebody_waits()
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"worker_id": "w2"}, {"started_at": 1.0}, {"incarnation": "w1-earlier"}],
+        ids=str,
+    )
     def test_no_job_that_joins_elsewhere_or_is_about_to(self, store, keeper, clock, fields):
         store.plan_round(self.planned(Assignment("newcomer", 1), **fields))
         look(keeper, clock)

@@ -12,9 +12,10 @@ import pytest
 from pando_shared import layout, lifecycle
 from pando_shared.adapters import LoraConfig
 from pando_shared.base_format import BaseFormat
+from pando_shared.calibration import Calibration, calibration_key
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.clock import FakeClock
-from pando_shared.codec import decode
+from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
 from pando_shared.jobs import Job, JobSpec, JobState
 from pando_shared.memory import predict_peak_bytes, resident_bytes
@@ -120,6 +121,20 @@ def test_good_data_queues_the_job(
     assert decode(Job, context.storage.read(layout.job_record("ftjob-1"))) == job
     assert messages(context, "warn") == []
     assert "Training file: 3 text examples, 9 tokens (6 to learn)" in messages(context, "info")[0]
+
+
+def test_what_was_learnt_is_in_the_prediction(context: PrepareContext, submit: Submit) -> None:
+    """How much jobs differ is not: that is the scheduler's to add while a job is not measured."""
+    learnt = Calibration(lora=3.0, sigma=0.5)
+    context.store.put_learnt(calibration_key("tiny", "cpu"), encode(learnt).decode())
+    submit(text_lines("a"))
+    prepare_job("ftjob-1", context)
+    resident = resident_bytes(BASE, BaseFormat())
+    one, three = (
+        predict_peak_bytes(BASE, [LoraConfig(rank=4)] * n, 256, BaseFormat(), "cpu", resident)
+        for n in (1, 3)
+    )
+    assert context.store.get_job("ftjob-1").predicted_peak_bytes == three > one
 
 
 def test_a_second_delivery_changes_nothing(context: PrepareContext, submit: Submit) -> None:

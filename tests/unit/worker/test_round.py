@@ -417,3 +417,55 @@ def test_the_gap_between_rounds_is_measured(world: World):
     world.clock.advance(0.25)
     world.round(job_id, seconds=3)
     assert world.host.worker.round_gap_seconds == pytest.approx(0.25)
+
+
+class TestClockJumps:
+    """In the middle of a round the clock is set: nothing stalls, and nobody learns from it."""
+
+    def jumping(self, world: World, seconds: float) -> None:
+        began = world.clock.now()
+
+        def hook() -> None:
+            if world.clock.now() == began + 4:
+                world.clock.jump(seconds)
+
+        world.after_step.append(hook)
+
+    @pytest.mark.parametrize("seconds", [7200.0, -7200.0])
+    def test_the_round_ends_and_the_next_goes_on(self, world: World, seconds):
+        straight, job_id = world.submit(), world.submit()
+        world.round(straight)
+        world.store.take_reports()
+        self.jumping(world, seconds)
+        world.round(job_id, seconds=100)
+        assert world.store.rounds() == []
+        assert world.step_of(job_id) == 4
+        (told,) = world.store.take_reports()
+        assert told.seconds == 0.0
+        world.after_step.clear()
+        world.round(job_id)
+        assert world.job(job_id).state is JobState.SUCCEEDED
+        assert world.exported(job_id) == world.exported(straight)
+
+    def test_the_speed_stays_what_it_was_known_to_be(self, world: World):
+        job_id = world.submit(n_epochs=100)
+        world.round(job_id, seconds=5)
+        known = world.host.worker.tokens_per_second
+        assert known > 0
+        self.jumping(world, 7200.0)
+        world.round(job_id, seconds=100)
+        assert world.host.worker.tokens_per_second == known
+
+    def test_set_back_it_puts_off_no_checkpoint(self, world: World):
+        job_id = world.submit(n_epochs=100)
+        world.round(job_id, seconds=5)
+        world.clock.jump(-7200.0)
+        world.round(job_id, seconds=5)
+        assert world.job(job_id).progress.checkpoint_step > 0
+
+    def test_a_long_lease_after_it_was_set_back_is_put_right(self, world: World):
+        job_id = world.submit(n_epochs=100)
+        world.round(job_id, seconds=5)
+        world.clock.jump(-7200.0)
+        world.host.keeper.tick()
+        assert world.job(job_id).lease.expires_at == world.clock.now() + LEASE_SECONDS

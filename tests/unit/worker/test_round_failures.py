@@ -265,13 +265,61 @@ class TestOutOfMemory:
 
     def test_the_largest_adapter_goes_if_that_does_not_help(self, world: World, starve):
         small, large = world.submit(), world.submit(MeftConfig(num_keys=256, top_k=4))
+        epoch = world.job(large).epoch
         starve(lambda engine: large in engine.jobs)
         world.round(small, large)
-        error = world.job(large).error
-        assert error.code == "gpu_out_of_memory"
-        assert "predicted 123456 bytes, measured" in error.message
+        job = world.job(large)
+        assert (job.state, job.lease, job.epoch) == (JobState.QUEUED, None, epoch + 1)
+        assert (job.out_of_memory, job.queued_at) == (1, world.clock.now() - 10)
+        (said,) = world.messages(large, "warn")
+        assert "to train alone" in said
+        assert "predicted 123456 bytes, measured" in said
         assert world.job(small).state is JobState.SUCCEEDED
         assert world.host.engine.token_budget == world.host.worker.token_budget
+        assert world.resident() == set()
+
+    def test_the_third_time_it_fails(self, world: World, starve):
+        job_id = world.submit()
+        starve(lambda engine: True)
+        for count in (1, 2):
+            world.round(job_id)
+            assert world.job(job_id).out_of_memory == count
+            world.place(job_id)
+        world.round(job_id)
+        job = world.job(job_id)
+        assert (job.state, job.out_of_memory) == (JobState.FAILED, 2)
+        assert job.error.code == "gpu_out_of_memory"
+        assert "predicted 123456 bytes, measured" in job.error.message
+
+    def test_it_goes_on_from_its_last_checkpoint(self, world: World, starve):
+        straight, job_id = world.submit(), world.submit()
+        world.round(straight)
+        world.round(job_id, seconds=3)
+        world.round()  # it leaves by a checkpoint
+        world.place(job_id)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Engine, "step", refuse)
+            world.round(job_id)
+        assert world.job(job_id).state is JobState.QUEUED
+        assert world.checkpoint_steps(job_id) == [3]
+        world.place(job_id)
+        world.round(job_id)
+        assert world.job(job_id).state is JobState.SUCCEEDED
+        assert world.exported(job_id) == world.exported(straight)
+
+    def test_one_that_is_paused_this_moment_stays_paused(self, world: World, starve):
+        job_id = world.submit()
+        world.round(job_id, seconds=1)
+
+        def pause(engine: Engine) -> bool:
+            world.store.update_job(job_id, lambda job: job.to(JobState.PAUSED))
+            return True
+
+        world.host.engine.token_budget = 256
+        starve(pause)
+        world.round(job_id, seconds=1)
+        job = world.job(job_id)
+        assert (job.state, job.lease, job.out_of_memory) == (JobState.PAUSED, None, 1)
 
     def test_in_the_middle_of_a_step_the_step_starts_anew(self, world: World, starve):
         straight, job_id = (world.submit(count=40, batch_size=40) for _ in range(2))
@@ -282,6 +330,10 @@ class TestOutOfMemory:
         world.round(job_id)
         assert world.host.engine.token_budget == 256
         assert_close(world.exported(job_id), world.exported(straight))
+
+
+def refuse(engine: Engine) -> list:
+    raise torch.OutOfMemoryError("not enough memory")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("cannot be locked"), MemoryError("no room")])

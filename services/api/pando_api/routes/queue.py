@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import APIRouter
 
 from pando_api.dependencies import ServicesDep, TenantDep
-from pando_api.job_view import in_order
 from pando_api.schemas.cluster import Queue, QueuedJob
+from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job, JobState
 
 router = APIRouter(prefix="/v1/queue", tags=["cluster"])
@@ -14,20 +16,24 @@ router = APIRouter(prefix="/v1/queue", tags=["cluster"])
 
 @router.get("")
 def show_queue(services: ServicesDep, tenant: TenantDep) -> Queue:
-    queued = in_order(services.store.jobs_in(JobState.QUEUED))
+    queued = services.store.jobs_in(JobState.QUEUED)
+    own = [job for job in queued if job.spec.tenant == tenant]
     now = services.clock.now()
-    own = [
-        _view(job, position, now)
-        for position, job in enumerate(queued, 1)
-        if job.spec.tenant == tenant
-    ]
-    return Queue(depth=len(queued), data=own)
+    forecasts = services.store.forecasts([job.id for job in own])
+    data = [_view(job, found, now) for job, found in zip(own, forecasts, strict=True)]
+    data.sort(key=lambda entry: (_last_if_unknown(entry.position), entry.created_at, entry.id))
+    return Queue(depth=len(queued), data=data)
 
 
-def _view(job: Job, position: int, now: float) -> QueuedJob:
+def _last_if_unknown(position: int | None) -> float:
+    return math.inf if position is None else position
+
+
+def _view(job: Job, forecast: Forecast | None, now: float) -> QueuedJob:
+    starts_at = forecast.starts_at if forecast is not None else None
     return QueuedJob(
         id=job.id,
-        position=position,
+        position=forecast.position if forecast is not None else None,
         model=job.spec.model,
         method=job.spec.adapter.type,
         priority=job.spec.priority,
@@ -35,5 +41,6 @@ def _view(job: Job, position: int, now: float) -> QueuedJob:
         waiting_seconds=max(0.0, now - (job.queued_at or job.created_at)),
         predicted_peak_bytes=job.predicted_peak_bytes,
         predicted_host_bytes=job.predicted_host_bytes,
-        blocked_reason=job.blocked_reason,
+        blocked_reason=forecast.reason if forecast is not None else None,
+        estimated_start=None if starts_at is None else int(starts_at),
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter
 
 from pando_api.dependencies import ServicesDep, TenantDep
-from pando_api.schemas.cluster import WorkerList, WorkerObject
+from pando_api.schemas.cluster import PredictionObject, WorkerList, WorkerObject
 from pando_api.services import Services
+from pando_shared.calibration import read_calibration
 from pando_shared.fleet import is_alive
+from pando_shared.speed import read_speed
 from pando_shared.workers import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["cluster"])
@@ -20,19 +24,34 @@ def list_workers(services: ServicesDep, tenant: TenantDep) -> WorkerList:
     for planned in services.store.rounds():
         jobs = residents.setdefault(planned.worker_id, set())
         jobs.update(assignment.job_id for assignment in planned.assignments)
+    draining, learnt = services.store.draining(), services.store.learnt()
     return WorkerList(
         data=[
-            _view(services, worker, len(residents.get(worker.id, ())))
+            _view(
+                services,
+                worker,
+                len(residents.get(worker.id, ())),
+                worker.id in draining,
+                _prediction(worker, learnt, services.settings.memory_headroom),
+            )
             for worker in services.store.list_workers()
         ]
     )
 
 
-def _view(services: Services, worker: Worker, jobs: int) -> WorkerObject:
+def _view(
+    services: Services,
+    worker: Worker,
+    jobs: int,
+    draining: bool,
+    prediction: PredictionObject | None,
+) -> WorkerObject:
     return WorkerObject(
         id=worker.id,
         alive=is_alive(worker, services.settings, services.clock.now()),
         device=worker.device,
+        device_kind=worker.device_kind,
+        draining=draining,
         base_model=worker.base_model,
         models=list(worker.models),
         jobs=jobs,
@@ -45,4 +64,23 @@ def _view(services: Services, worker: Worker, jobs: int) -> WorkerObject:
         tokens_per_second=worker.tokens_per_second,
         round_gap_seconds=worker.round_gap_seconds,
         last_heartbeat_at=worker.heartbeat_at,
+        prediction=prediction,
+    )
+
+
+def _prediction(
+    worker: Worker, learnt: Mapping[str, str], headroom: float
+) -> PredictionObject | None:
+    if worker.base_model is None:
+        return None
+    memory = read_calibration(learnt, worker.base_model, worker.device_kind)
+    speed = read_speed(learnt, worker.base_model, worker.device_kind)
+    if not memory.errors.rounds:
+        return None
+    return PredictionObject(
+        rounds=memory.errors.rounds,
+        memory_error_p50=memory.errors.p50,
+        memory_error_p99=memory.errors.p99,
+        headroom=memory.headroom(headroom),
+        speed_error_p50=speed.errors.p50,
     )

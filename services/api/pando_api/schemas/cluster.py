@@ -9,18 +9,35 @@ from pydantic import BaseModel
 from pando_shared.jobs import Priority
 
 
+class PredictionObject(BaseModel):
+    """How good predictions have been on a worker's base and its kind of device.
+
+    `rounds` were learnt from. Errors are shares of what was predicted, whichever way; null: none
+    yet. `headroom` is what admission keeps free on top of a prediction of memory.
+    """
+
+    rounds: int
+    memory_error_p50: float | None
+    memory_error_p99: float | None
+    headroom: float
+    speed_error_p50: float | None
+
+
 class WorkerObject(BaseModel):
     """`jobs` counts what its rounds hold, all tenants' together. Sizes are bytes.
 
     `host_budget_bytes` is what a worker on a GPU may use of its host's memory; null: there is no
     limit, or, on a CPU, no second memory. `rows_on_disk`: MEFT's rows and their
-    moments are mapped from a disk.
+    moments are mapped from a disk. `draining`: it is being emptied and takes no job. `prediction`
+    is null until the worker has a base and a round on it was reported.
     """
 
     id: str
     object: Literal["worker"] = "worker"
     alive: bool
     device: str
+    device_kind: str
+    draining: bool
     base_model: str | None
     models: list[str]
     jobs: int
@@ -33,6 +50,7 @@ class WorkerObject(BaseModel):
     tokens_per_second: float
     round_gap_seconds: float
     last_heartbeat_at: float
+    prediction: PredictionObject | None
 
 
 class WorkerList(BaseModel):
@@ -41,9 +59,14 @@ class WorkerList(BaseModel):
 
 
 class QueuedJob(BaseModel):
+    """`position` is 1 for the job that is placed first, over all tenants. It, `blocked_reason` and
+    `estimated_start` (Unix seconds) are null until the scheduler has looked at the job, position
+    and start also where the job is held back, the start where no worker could train it.
+    """
+
     id: str
     object: Literal["queued_job"] = "queued_job"
-    position: int
+    position: int | None
     model: str
     method: str
     priority: Priority
@@ -52,6 +75,7 @@ class QueuedJob(BaseModel):
     predicted_peak_bytes: int | None
     predicted_host_bytes: int | None
     blocked_reason: str | None
+    estimated_start: int | None
 
 
 class Queue(BaseModel):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from pando_api.schemas.paging import Listed
 from pando_shared.jobs import JobState, Priority
+from pando_shared.rungs import shown_loss
+
+#: Null where validation gave no finite number.
+RungLoss = Annotated[float | None, BeforeValidator(shown_loss)]
 
 
 class Hyperparameters(BaseModel):
@@ -54,6 +58,16 @@ class ProgressObject(BaseModel):
     learning_rate: float
     tokens_per_second: float
     checkpoint_step: int
+    rung_losses: list[RungLoss]
+
+
+class HalvingObject(BaseModel):
+    """Successive halving: at each of `rungs` points the best 1/`eta` of the group go on."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    eta: int
+    rungs: int
 
 
 class DatasetObject(BaseModel):
@@ -68,7 +82,13 @@ class DatasetObject(BaseModel):
 
 
 class JobObject(Listed):
-    """Times are Unix seconds, sizes bytes. A job that failed carries the reason in `error`."""
+    """Times are Unix seconds, sizes bytes. A job that failed carries the reason in `error`.
+
+    `queue_position`, `blocked_reason`, `estimated_start` and `estimated_finish` come from the
+    scheduler, every few seconds: null until it has looked, and where nothing can be said.
+    `yielding` says why a job that trains is about to be queued again. `preemptions` counts how
+    often it left for others, `attempts` the workers that were lost with it since it last got on.
+    """
 
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
@@ -93,8 +113,13 @@ class JobObject(Listed):
     adapter: dict[str, Any]
     priority: Priority
     group: str | None
+    halving: HalvingObject | None
     queue_position: int | None
     blocked_reason: str | None
+    estimated_start: int | None
+    yielding: str | None
+    preemptions: int
+    attempts: int
     predicted_peak_bytes: int | None
     predicted_host_bytes: int | None
     round_predicted_bytes: int | None

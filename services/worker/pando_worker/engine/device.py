@@ -27,6 +27,11 @@ def choose_lanes(device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
+def free_tokens(device: torch.device) -> int:
+    """How large a microbatch may be that takes no longer than the smallest."""
+    return 0 if device.type == "cpu" else 1024
+
+
 def is_usable() -> bool:
     """Whether the GPU in use, if there is one, still does what it is told."""
     if not torch.cuda.is_initialized():

@@ -14,6 +14,7 @@ from pando_shared.errors import InvalidRequest
 from pando_shared.recompute import Recompute
 from pando_worker.engine.adapters import build_adapter
 from pando_worker.engine.base_model import BaseModel
+from pando_worker.engine.device import free_tokens
 from pando_worker.engine.folding import folded
 from pando_worker.engine.fused_decoder import FusedDecoder
 from pando_worker.engine.job import ResidentJob, TrainingJob
@@ -21,8 +22,8 @@ from pando_worker.engine.lanes import Lanes
 from pando_worker.engine.microbatch import Result, run_microbatch
 from pando_worker.engine.optimizer import FinishedStep, finish_steps
 from pando_worker.engine.packed_batch import Share
-from pando_worker.engine.packing import Pending, pack, settle
 from pando_worker.engine.rows_home import RowsHome, make_home
+from pando_worker.engine.turn_taking import TurnTaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Engine:
         self._adapters = AdapterSet(())
         self._folds = base.dtype == torch.float32 if folds is None else folds
         self._slots: dict[str, int] = {}
+        self._turns = TurnTaking(lanes, free_tokens(base.device))
 
     @property
     def recompute(self) -> Recompute:
@@ -100,6 +102,23 @@ class Engine:
         """A base that runs by module keeps everything, whatever it is told."""
         if isinstance(self.base.decoder, FusedDecoder):
             self.base.decoder.recompute = recompute
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """In what proportion jobs get tokens while all have work, by job id; empty: the same for
+        all, as far as their steps let them. May change between steps.
+
+        A job without one is as good as the least. Only positive numbers count.
+        """
+        return self._turns.shares
+
+    @shares.setter
+    def shares(self, shares: Mapping[str, float]) -> None:
+        self._turns.set_shares(shares, self._active, self.token_budget)
+
+    @property
+    def _active(self) -> list[ResidentJob]:
+        return [job for job in self._jobs.values() if not job.finished]
 
     @property
     def jobs(self) -> Mapping[str, ResidentJob]:
@@ -117,7 +136,7 @@ class Engine:
         adapter = build_adapter(self.base, job.adapter, job.plan.config.seed, self.home)
         resident = ResidentJob(job, adapter)
         # A newcomer starts level with the least served, so it neither waits nor takes over.
-        resident.served_tokens = min((j.served_tokens for j in self._jobs.values()), default=0)
+        resident.served_tokens = min((job.served_tokens for job in self._active), default=0)
         self._jobs[job.id] = resident
         self._seat()
         return resident
@@ -138,22 +157,27 @@ class Engine:
 
     def step(self) -> list[StepReport | JobFailed]:
         """Microbatches of unfinished jobs' sequences, and the optimizer steps they complete."""
-        active = [job for job in self._jobs.values() if not job.finished]
-        batches = self._take(active)
-        if not batches:
+        active = self._active
+        planned = self._turns.take(active, self.token_budget)
+        if not planned.batches:
             return []
+        batches = [
+            [(self._jobs[job_id], count) for job_id, count in taken.items()]
+            for taken in planned.batches
+        ]
         shares = [[self._share(resident, count) for resident, count in batch] for batch in batches]
         found = self._run(shares)
         turns = [turn for batch in batches for turn in batch]
         results = [result for lane in found for result in lane]
         for (resident, count), result in zip(turns, results, strict=True):
             batch = resident.current_batch()
-            resident.served_tokens += sum(len(tokens) for tokens, _ in batch.pending[:count])
+            tokens = sum(len(tokens) for tokens, _ in batch.pending[:count])
+            self._turns.count(resident, tokens, planned)
             del batch.pending[:count]
             batch.loss += result.loss
             batch.hits += result.hits
         reports = self._finish([resident for resident, _ in turns])
-        self._settle(active)
+        self._turns.settle(active, self.token_budget)
         return reports
 
     def _finish(self, residents: Sequence[ResidentJob]) -> list[StepReport | JobFailed]:
@@ -198,32 +222,6 @@ class Engine:
             dropout_keys=resident.dropout_keys(count),
             sequence_weight=1.0 / batch.sequences,
         )
-
-    def _take(self, active: Sequence[ResidentJob]) -> list[list[tuple[ResidentJob, int]]]:
-        """Which jobs' next sequences to train now, and how many: a microbatch for each lane."""
-        waiting = [
-            Pending(
-                job.job.id,
-                tuple(len(tokens) for tokens, _ in job.current_batch().pending),
-                job.served_tokens,
-            )
-            for job in active
-        ]
-        lanes = max(1, min(self._lanes.count, len(waiting)))
-        batches = []
-        for _ in range(lanes):
-            taken = pack(waiting, self.token_budget // lanes)
-            if taken:
-                batches.append([(self._jobs[job_id], count) for job_id, count in taken.items()])
-            waiting = [job for job in waiting if job.job_id not in taken]
-        return batches
-
-    def _settle(self, active: Sequence[ResidentJob]) -> None:
-        served = {job.job.id: job.served_tokens for job in active}
-        waiting = {job.job.id for job in active if job.batch is not None and job.batch.pending}
-        for job_id, tokens in settle(served, waiting, self.token_budget).items():
-            if job_id in self._jobs:
-                self._jobs[job_id].served_tokens = tokens
 
     def validate(self, job_id: str) -> Validation:
         """Loss over a job's whole validation data, without dropout; counts towards early stopping.

@@ -51,7 +51,9 @@ class ResidentJob:
     adapter: Adapter
     step: int = 0
     trained_tokens: int = 0
-    served_tokens: int = 0
+    #: Tokens over the job's weight: within its share, and beside it; see `packing`.
+    served_tokens: float = 0
+    free_tokens: float = 0.0
     best_valid_loss: float = math.inf
     validations_without_gain: int = 0
     batch: BatchProgress | None = None

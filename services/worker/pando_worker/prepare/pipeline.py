@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pando_shared import layout, lifecycle
+from pando_shared.calibration import read_calibration
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock
 from pando_shared.errors import (
@@ -95,7 +96,9 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
     now = context.clock.now()
     workers = live_workers(context.store, context.settings, now)
     worker = largest(workers, spec.model, context.settings)
-    needs = predict_on(worker, base, [spec.adapter], train.summary.longest)
+    learnt = read_calibration(context.store.learnt(), base.name, worker.device_kind)
+    expected = replace(learnt, sigma=0.0)  # what it may take beyond is the scheduler's to add
+    needs = predict_on(worker, base, [spec.adapter], train.summary.longest, learnt=expected)
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:

@@ -1,0 +1,55 @@
+"""Keeps the store's forecasts up to date, and watches how far off they were."""
+
+from __future__ import annotations
+
+from pando_scheduler.forecast import changed, forecast
+from pando_scheduler.metrics import SchedulerMetrics
+from pando_scheduler.mirror import Mirror
+from pando_scheduler.promises import finish_error, start_error
+from pando_shared.forecasts import Forecast
+from pando_shared.jobs import JobState
+from pando_shared.store import Store
+
+#: Forecasts are renewed this often.
+RENEW_SECONDS = 2.0
+
+
+class Forecaster:
+    """Tells the store what to expect of each job that has not ended."""
+
+    def __init__(self, store: Store, mirror: Mirror, metrics: SchedulerMetrics):
+        self._store, self._mirror, self._metrics = store, mirror, metrics
+        self._known: dict[str, Forecast] | None = None
+        self._renewed_at = float("-inf")
+
+    def is_due(self, now: float) -> bool:
+        return not 0 <= now - self._renewed_at < RENEW_SECONDS
+
+    def renew(self, now: float) -> None:
+        """Work the forecasts out again, and write down those that changed."""
+        self._renewed_at = now
+        if self._known is None:
+            self._known = {found.job_id: found for found in self._store.all_forecasts()}
+        before = self._known
+        found = forecast(self._mirror.cluster, now, before)
+        self._store.put_forecasts(changed(found, before))
+        after = {new.job_id: new for new in found}
+        gone = [job_id for job_id in before if job_id not in after]
+        if gone:
+            self._store.drop_forecasts(gone)
+        self._judge(before, after, now)
+        self._known = after
+
+    def _judge(self, before: dict[str, Forecast], after: dict[str, Forecast], now: float) -> None:
+        """Compare what was promised first with what came: of jobs that have begun or ended."""
+        for job_id, told in before.items():
+            new, job = after.get(job_id), self._mirror.jobs.get(job_id)
+            begun = new is not None and told.position is not None and new.position is None
+            if begun and job is not None and job.state is JobState.RUNNING and job.placed_at:
+                error = start_error(told, job.placed_at)
+                if error is not None:
+                    self._metrics.start_error.observe(abs(error))
+            elif new is None and job is None and told.position is None:
+                error = finish_error(told, now)
+                if error is not None:
+                    self._metrics.finish_error.observe(abs(error))

@@ -1,0 +1,135 @@
+"""What the scheduler has learnt, kept in the store: predictions, tenants' use, reservations.
+
+Whoever leads next goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+
+from pando_scheduler.cluster import Cluster
+from pando_scheduler.learnt import LearntPredictor
+from pando_scheduler.mirror import Mirror
+from pando_scheduler.picture import Reservation
+from pando_shared.calibrating import observe, observe_probe
+from pando_shared.calibration import Calibration, calibration_key, read_calibration
+from pando_shared.codec import encode
+from pando_shared.reports import RoundReport
+from pando_shared.speed import SpeedModel, read_speed, speed_key
+from pando_shared.speed_learning import observe_speed
+from pando_shared.store import Store
+
+log = logging.getLogger(__name__)
+
+_RESERVATIONS = "reservations"
+#: How often what has changed is written down.
+_KEEP_SECONDS = 5.0
+#: Decisions go by what was learnt after this long: everything is looked at anew each time.
+_TELL_SECONDS = 10.0
+
+
+class Knowledge:
+    """Learns from workers' reports, tells the predictor, and keeps all of it in the store."""
+
+    def __init__(self, store: Store, cluster: Cluster, predict: LearntPredictor, mirror: Mirror):
+        self._store, self._cluster, self._mirror = store, cluster, mirror
+        self._predict = predict
+        self.calibrations: dict[tuple[str, str], Calibration] = {}
+        self.speeds: dict[tuple[str, str], SpeedModel] = {}
+        self._kept_at = self._told_at = float("-inf")
+        #: Whether something was learnt that decisions do not go by yet.
+        self._untold = False
+        self._reserved: dict[str, Reservation] = {}
+        self._texts: dict[str, str] = {}
+
+    def recall(self, now: float) -> None:
+        """Go on from what the store has."""
+        self._texts = self._store.learnt()
+        for name in self._texts:
+            kind, _, rest = name.partition("|")
+            base_model, _, device_kind = rest.partition("|")
+            if kind == "memory":
+                self._calibration((base_model, device_kind))
+            elif kind == "speed":
+                self._speed((base_model, device_kind))
+        self._predict.learn(dict(self.calibrations), dict(self.speeds))
+        self._cluster.set_usage(self._store.usage(), now)
+        for fields in json.loads(self._texts.get(_RESERVATIONS, "[]")):
+            reservation = Reservation(**fields)
+            self._cluster.reservations[reservation.job_id] = reservation
+        self._reserved = dict(self._cluster.reservations)
+
+    def learn(self, now: float) -> None:
+        """Take in reports of rounds, and probes of bases that workers have loaded."""
+        self._untold |= self._learn_probes()
+        for report in self._store.take_reports():
+            self._untold |= self._learn_round(report)
+        if self._untold and not 0 <= now - self._told_at < _TELL_SECONDS:
+            self._untold, self._told_at = False, now
+            self._predict.learn(dict(self.calibrations), dict(self.speeds))
+            self._mirror.view_again(now)
+
+    def keep(self, now: float) -> None:
+        """Write down what has changed, now and then."""
+        reservations = self._cluster.reservations
+        if reservations != self._reserved:
+            self._reserved = dict(reservations)
+            rows = [asdict(found) for _, found in sorted(reservations.items())]
+            self._store.put_learnt(_RESERVATIONS, json.dumps(rows))
+        if 0 <= now - self._kept_at < _KEEP_SECONDS:
+            return
+        self._kept_at = now
+        half_life = self._cluster.policy.usage_half_life_seconds
+        for meter in self._cluster.meters.values():
+            meter.turn(now, half_life, meter.rate)
+        meters = sorted(self._cluster.meters.items())
+        self._store.put_usage(meter.usage(tenant) for tenant, meter in meters)
+
+    def _learn_probes(self) -> bool:
+        changed = False
+        for worker in self._mirror.workers.values():
+            if worker.probe is None or worker.id not in self._cluster.workers:
+                continue
+            base = self._predict.catalogue.get(worker.probe.base_model)
+            if base is None:
+                continue
+            key = (base.name, worker.device_kind)
+            before = self._calibration(key)
+            after = observe_probe(before, worker, base)
+            if after != before:
+                self._put_calibration(key, after)
+                changed = True
+        return changed
+
+    def _learn_round(self, report: RoundReport) -> bool:
+        self._mirror.caps.observe(report)
+        base = self._predict.catalogue.get(report.base_model)
+        worker = self._mirror.workers.get(report.worker_id)
+        if base is None or worker is None or worker.incarnation != report.incarnation:
+            return False
+        key = (report.base_model, report.device)
+        self._put_calibration(key, observe(self._calibration(key), report, worker, base))
+        speed = observe_speed(self._speed(key), report)
+        self.speeds[key] = speed
+        self._put(speed_key(*key), encode(speed).decode())
+        return True
+
+    def _calibration(self, key: tuple[str, str]) -> Calibration:
+        if key not in self.calibrations:
+            self.calibrations[key] = read_calibration(self._texts, *key)
+        return self.calibrations[key]
+
+    def _speed(self, key: tuple[str, str]) -> SpeedModel:
+        if key not in self.speeds:
+            self.speeds[key] = read_speed(self._texts, *key)
+        return self.speeds[key]
+
+    def _put_calibration(self, key: tuple[str, str], calibration: Calibration) -> None:
+        self.calibrations[key] = calibration
+        self._put(calibration_key(*key), encode(calibration).decode())
+
+    def _put(self, name: str, text: str) -> None:
+        self._texts[name] = text
+        self._store.put_learnt(name, text)

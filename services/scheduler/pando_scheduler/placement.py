@@ -1,0 +1,213 @@
+"""Where a job comes to best: on a worker that has room, where it adds most and disturbs least."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from pando_scheduler.cluster import STEPS_A_WORKER
+from pando_scheduler.draft import Draft
+from pando_scheduler.picture import JobView, Load, WorkerView
+
+#: Gains are compared in steps of this size: a smaller difference is less than the models' error.
+_GAIN_STEP = 0.05
+#: Of workers that are loaded alike, so many with room for the job are compared, and so many are
+#: looked at for it.
+_COMPARED = 8
+_LOOKED = 64
+#: A job that adds so much has next to nothing taken from it, and takes next to nothing.
+_SNUG = 0.9
+#: No job keeps less of a worker busy.
+_LEAST_DEMAND = 0.02
+#: Of sums of shares.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker that a job may join. Sorts by merit, the best first.
+
+    `gain` is what it adds to the worker's summed relative speed: 1 on an idle one.
+    """
+
+    worker: WorkerView
+    gain: float
+    spare_bytes: int
+
+    @property
+    def merit(self) -> tuple[float, int, str]:
+        return -round(self.gain / _GAIN_STEP), self.spare_bytes, self.worker.id
+
+
+def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat | None:
+    """The best worker for a job, `among` some or among all; None: it must wait."""
+    if among is not None:
+        return _best(draft, job, sorted(among), len(among), len(among))
+    steps = list(draft.busy(job.base_model))
+    seat = _snug(draft, job, steps) or _best(draft, job, draft.idle(job.base_model), 1, _LOOKED)
+    if seat is not None:
+        return seat
+    looked = _LOOKED
+    for _, worker_ids in steps:
+        ids = list(islice(worker_ids, looked))
+        found = _best(draft, job, ids, _COMPARED, looked)
+        if found is not None:
+            seat = found
+            break  # on fuller ones it would add less
+        looked -= len(ids)
+        if not looked:
+            break
+    for base in draft.cluster.idle_bases():
+        if base != job.base_model:
+            found = _best(draft, job, draft.idle(base), 1, _LOOKED)
+            if found is not None and (seat is None or found.merit < seat.merit):
+                seat = found
+    return seat
+
+
+def _snug(draft: Draft, job: JobView, steps: list[tuple[int, list[str]]]) -> Seat | None:
+    """The fullest worker on the base on which the job and all others still train as if alone."""
+    looked = _LOOKED
+    for step, worker_ids in reversed(steps):
+        if step >= STEPS_A_WORKER:
+            continue
+        for worker_id in worker_ids:
+            seat = seat_on(draft, job, worker_id)
+            if seat is not None and seat.gain >= _SNUG:
+                return seat
+            looked -= 1
+            if not looked:
+                return None
+    return None
+
+
+def _best(
+    draft: Draft, job: JobView, worker_ids: Iterable[str], compared: int, looked: int
+) -> Seat | None:
+    """The best of the first `compared` seats on these workers, of which `looked` are looked at."""
+    found: Seat | None = None
+    for worker_id in islice(worker_ids, looked):
+        seat = seat_on(draft, job, worker_id)
+        if seat is None:
+            continue
+        if found is None or seat.merit < found.merit:
+            found = seat
+        compared -= 1
+        if not compared:
+            break
+    return found
+
+
+def seat_on(draft: Draft, job: JobView, worker_id: str) -> Seat | None:
+    """The job's seat on one worker, if it may join there now."""
+    worker, load = draft.cluster.workers[worker_id], draft.load(worker_id)
+    if worker.draining or not worker.offers(job.base_model) or worker_id in job.avoids:
+        return None
+    if load.base_model not in (None, job.base_model):
+        return None
+    if load.alone or (job.alone and load.count):
+        return None
+    predict = draft.predict
+    demand = load.demand + predict.demand(job, worker)
+    slowdown = predict.slowdown(worker, job.base_model, demand, load.count + 1)
+    gain = _gain(draft, job, worker, load, slowdown)
+    if gain is None or _keeps_another_waiting(draft, job, worker_id, slowdown):
+        return None
+    if not within_limit(draft, job, worker):
+        return None
+    spare = spare_bytes(draft, job, worker, load)
+    return None if spare is None else Seat(worker, gain, spare)
+
+
+def _gain(
+    draft: Draft, job: JobView, worker: WorkerView, load: Load, slowdown: float
+) -> float | None:
+    """What the job adds to the worker's summed relative speed, if it may join.
+
+    It must not slow any job there, or itself, by more than its class allows. Beyond that it must
+    add something; or be quick; or the first of its tenant, with which the worker is then shared by
+    the tenants' weights; or so short that all who are there lose less time to it, taken together,
+    than it would wait for the first of them to end.
+    """
+    if not load.count:
+        swap = draft.predict.swap_seconds(worker, job.base_model)
+        return max(0.01, job.seconds_left) / (max(0.01, job.seconds_left) + swap) if swap else 1.0
+    if slowdown > min(load.tightest, draft.cluster.classes[job.rank].max_slowdown):
+        return None
+    before = draft.predict.slowdown(worker, job.base_model, load.demand, load.count)
+    gain = (load.count + 1) / slowdown - load.count / before
+    if gain >= draft.policy.minimum_gain:
+        return min(gain, 0.99)
+    quick = job.seconds_left <= draft.policy.quick_seconds
+    if quick or has_no_place(draft, job.tenant):
+        return gain
+    if job.seconds_left * load.count <= load.shortest - draft.now:
+        return gain
+    return None
+
+
+def has_no_place(draft: Draft, tenant: str) -> bool:
+    """Whether none of a tenant's jobs is on any worker."""
+    return draft.tenant_use(tenant) <= 0.0
+
+
+def _keeps_another_waiting(draft: Draft, job: JobView, worker_id: str, slowdown: float) -> bool:
+    """Whether the worker is reserved for another job, which this one would not be gone for in time.
+
+    It is backfilled only if it ends before that one's turn even if it takes twice as long.
+    """
+    kept_for = draft.keepers.get(worker_id)
+    if kept_for is None or kept_for.job_id == job.id:
+        return False
+    return draft.now + 2.0 * job.seconds_left * slowdown > kept_for.due
+
+
+def spare_bytes(draft: Draft, job: JobView, worker: WorkerView, load: Load) -> int | None:
+    """What stays free of the worker's device with the job on it; None: it does not fit."""
+    footprint = draft.predict.footprint(job, worker)
+    if footprint is None:
+        return None
+    needs = draft.predict.needs(worker, job.base_model, load.footprint + footprint)
+    spare = worker.kind.budget_bytes - needs.device_bytes
+    if spare < 0:
+        return None
+    if (
+        worker.kind.host_budget_bytes is not None
+        and needs.host_bytes > worker.kind.host_budget_bytes
+    ):
+        return None
+    return spare
+
+
+def within_limit(draft: Draft, job: JobView, worker: WorkerView | None = None) -> bool:
+    """Whether the job's tenant keeps within its limit with the job on a worker, whoever leaves it
+    later; without one: whether it may have more at all."""
+    limit = draft.policy.tenant(job.tenant).limit
+    if limit is None:
+        return True
+    if worker is None:
+        return any(within_limit(draft, job, one) for one in draft.cluster.workers.values())
+    return draft.claim_with(job, worker) <= limit + _ROUNDING
+
+
+def is_closed(draft: Draft, worker_id: str, shortest_seconds: float) -> bool:
+    """Whether nobody who waits can join a worker, whatever its size: `shortest_seconds` is what is
+    left of the shortest job that waits."""
+    worker, load = draft.cluster.workers[worker_id], draft.load(worker_id)
+    if worker.draining or load.alone:
+        return True
+    if not load.count:
+        return False
+    assert load.base_model is not None
+    predict, demand = draft.predict, load.demand + _LEAST_DEMAND
+    slowdown = predict.slowdown(worker, load.base_model, demand, load.count + 1)
+    if slowdown > load.tightest:
+        return True
+    before = predict.slowdown(worker, load.base_model, load.demand, load.count)
+    gain = (load.count + 1) / slowdown - load.count / before
+    if gain >= draft.policy.minimum_gain:
+        return False
+    if shortest_seconds <= draft.policy.quick_seconds:
+        return False
+    return shortest_seconds * load.count > load.shortest - draft.now

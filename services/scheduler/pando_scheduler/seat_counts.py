@@ -1,0 +1,86 @@
+"""How many jobs that are alike a worker trains at once, by the rules of `placement`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+
+from pando_scheduler.draft import Draft
+from pando_scheduler.picture import JobView, Load, WorkerView
+from pando_scheduler.placement import spare_bytes
+
+#: Workers whose memories differ by less than this factor count as alike.
+_ALIKE = 2.0**0.125
+#: More jobs than these are not reckoned with on one worker.
+_MOST_SEATS = 64
+
+
+class SeatCounts:
+    """Answers for groups of workers and of jobs, each worked out once."""
+
+    def __init__(self, draft: Draft):
+        self._draft = draft
+        self._largest: dict[Hashable, WorkerView] = {}
+        self._groups: dict[Hashable, frozenset[Hashable]] = {}
+        self._counts: dict[Hashable, int] = {}
+
+    def add(self, worker: WorkerView) -> Hashable:
+        """Learn of a worker, and name its group: the largest of it will stand for all."""
+        group = _alike(worker)
+        largest = self._largest.setdefault(group, worker)
+        if worker.kind.budget_bytes > largest.kind.budget_bytes:
+            self._largest[group] = worker
+        return group
+
+    def holding(self, job: JobView) -> frozenset[Hashable]:
+        """The groups whose workers could train the job alone. All workers must have been added."""
+        key = (job.base_model, job.size, job.memory_ratio)
+        found = self._groups.get(key)
+        if found is None:
+            found = self._groups[key] = frozenset(
+                group
+                for group, worker in self._largest.items()
+                if worker.offers(job.base_model)
+                and spare_bytes(self._draft, job, worker, Load()) is not None
+            )
+        return found
+
+    def on_empty(self, group: Hashable, job: JobView) -> int:
+        """Seats of an empty worker of the group for jobs like this one, which it could train."""
+        quick = job.seconds_left <= self._draft.policy.quick_seconds
+        key = (group, job.base_model, job.size, job.memory_ratio, job.rank, job.alone, quick)
+        found = self._counts.get(key)
+        if found is None:
+            found = self._counts[key] = self._count(self._largest[group], job, quick)
+        return found
+
+    def _count(self, worker: WorkerView, job: JobView, quick: bool) -> int:
+        draft, load, speed = self._draft, Load(), 0.0
+        bearable = draft.cluster.classes[job.rank].max_slowdown
+        for count in range(1, (1 if job.alone else _MOST_SEATS) + 1):
+            fits = spare_bytes(draft, job, worker, load) is not None
+            load = draft.cluster.loaded(worker, load, job, draft.now)
+            slowdown = draft.predict.slowdown(worker, job.base_model, load.demand, count)
+            gain = count / slowdown - speed
+            useful = quick or gain >= draft.policy.minimum_gain
+            if count > 1 and not (fits and useful and slowdown <= bearable):
+                return count - 1
+            speed += gain
+        return load.count
+
+
+def _alike(worker: WorkerView) -> Hashable:
+    kind, host = worker.kind, worker.kind.host_budget_bytes
+    return (
+        kind.device_kind,
+        kind.device == "cpu",
+        kind.base_format,
+        kind.rows_on_disk,
+        _step(kind.budget_bytes),
+        None if host is None else _step(host),
+        worker.bases,
+    )
+
+
+def _step(count: int) -> int:
+    return round(math.log(max(1, count), _ALIKE))

@@ -1,0 +1,1 @@
+"""The scheduler on simulated clusters: real traces, noise, failures, and other policies."""
