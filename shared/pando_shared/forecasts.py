@@ -1,4 +1,4 @@
-"""What the scheduler expects of a job that has not ended: when it starts and ends, and why not yet."""
+"""What the scheduler expects of a job that has not ended: when it starts and ends, why it waits."""
 
 from __future__ import annotations
 

@@ -211,11 +211,6 @@ class Job:
     fine_tuned_model: str | None = None
     result_files: tuple[str, ...] = ()
 
-    @property
-    def queue_order(self) -> tuple[int, float, str]:
-        """Sorts jobs by priority, then age."""
-        return self.spec.priority.rank, self.created_at, self.id
-
     def to(self, state: JobState) -> Job:
         """The same job in another state; a lease survives only into states that may hold one.
 

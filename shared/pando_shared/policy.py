@@ -45,27 +45,30 @@ class Policy:
     classes: Mapping[Priority, ClassPolicy] = field(
         default_factory=lambda: {
             Priority.HIGH: ClassPolicy(preempt_after_seconds=0.0, max_slowdown=1.25),
-            Priority.NORMAL: ClassPolicy(preempt_after_seconds=300.0, max_slowdown=4.0),
-            Priority.LOW: ClassPolicy(preempt_after_seconds=None, max_slowdown=4.0),
+            Priority.NORMAL: ClassPolicy(preempt_after_seconds=300.0, max_slowdown=1.6),
+            Priority.LOW: ClassPolicy(preempt_after_seconds=None, max_slowdown=1.6),
         }
     )
     tenants: Mapping[str, TenantPolicy] = field(default_factory=dict)
     default_tenant: TenantPolicy = TenantPolicy()
     #: After this long a use counts half.
     usage_half_life_seconds: float = 6 * 3600.0
+    #: How much it weighs whose a job is, beside how long it is. A job of a tenant that has used x
+    #: times its share counts as x^fairness times as long; 0: only its length counts.
+    fairness: float = 0.5
     #: A job that has waited this long gets a worker reserved.
-    starvation_seconds: float = 8 * 3600.0
+    starvation_seconds: float = 24 * 3600.0
     #: A reserved worker is emptied after this long at the latest.
     reservation_seconds: float = 3600.0
     #: The share of the workers that may be reserved at once; always at least one.
     reserved_share: float = 0.25
-    #: What a job has trained undisturbed, at least, before it is preempted by a class that waits, or
-    #: for a guarantee.
-    minimum_run_seconds: float = 600.0
-    #: How often one job is preempted so, at most.
+    #: What a job has trained undisturbed, at least, before it is preempted by a class that waits, for
+    #: a guarantee, or for a far shorter job; for the latter it doubles with each time.
+    minimum_run_seconds: float = 120.0
+    #: How often one job is preempted at most, by a class that waits or for a guarantee.
     max_preemptions: int = 3
     #: A job may take the place of others that have so many times more left to do (None: never).
-    preempt_longer: float | None = 4.0
+    preempt_longer: float | None = 2.0
     #: What a further job must add to the worker's summed relative speed, unless it is short.
     minimum_gain: float = 0.25
     #: A job with less than this left to do is quick: it joins also where it adds nothing.

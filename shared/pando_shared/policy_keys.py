@@ -103,7 +103,9 @@ SCHEDULING = (
     Key("reserved_share", "reserved_share", NUMBER, above=True, high=1.0),
     Key("minimum_run", "minimum_run_seconds", DURATION),
     Key("max_preemptions", "max_preemptions", WHOLE_NUMBER),
+    Key("preempt_longer", "preempt_longer", NUMBER, low=1.0, none="never"),
     Key("minimum_gain", "minimum_gain", NUMBER, high=1.0),
+    Key("quick", "quick_seconds", DURATION),
 )
 CLASS = (
     Key("preempt_after", "preempt_after_seconds", DURATION, none="never"),

@@ -66,7 +66,7 @@ class Round:
     planned_at: float
     #: When the worker began it; `None` while it waits in the worker's queue.
     started_at: float | None = None
-    #: Each job's part of the worker's tokens where tenants compete, by job id; empty: all are equal.
+    #: Each job's part of the worker's tokens where tenants compete, by id; empty: all are equal.
     shares: Mapping[str, float] = field(default_factory=dict)
     #: The share of its prediction that the worker keeps free on top of it.
     headroom: float = 0.10

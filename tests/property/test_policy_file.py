@@ -56,7 +56,9 @@ policies = st.builds(
     reserved_share=st.floats(1e-6, 1),
     minimum_run_seconds=seconds,
     max_preemptions=counts,
+    preempt_longer=st.none() | st.floats(1, 1e6),
     minimum_gain=st.floats(0, 1),
+    quick_seconds=seconds,
 )
 
 
@@ -88,7 +90,9 @@ def written(policy: Policy) -> str:
         f"reserved_share = {policy.reserved_share!r}",
         f"minimum_run = {policy.minimum_run_seconds!r}",
         f"max_preemptions = {policy.max_preemptions!r}",
+        f"preempt_longer = {value(policy.preempt_longer, 'never')}",
         f"minimum_gain = {policy.minimum_gain!r}",
+        f"quick = {policy.quick_seconds!r}",
     ]
     for priority, treated in policy.classes.items():
         lines += [

@@ -84,7 +84,13 @@ def _trial(
     shared: Mapping[str, Any], adapter: Mapping[str, Any], number: int, point: Point
 ) -> JobCreate:
     own = {name: value for name, value in point.items() if not name.startswith(_ADAPTER)}
-    wanted = dict(own.get("adapter") or adapter)
+    given = own.get("adapter") or adapter
+    if not isinstance(given, Mapping):
+        raise InvalidRequest(
+            f"grid.adapter holds whole adapters, such as {{\"type\": \"paca\"}}; got {given!r}",
+            param=f"{GRID}adapter",
+        )
+    wanted = dict(given)
     wanted |= {
         name.removeprefix(_ADAPTER): value
         for name, value in point.items()

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pando_shared.forecasts import Usage
 from pando_shared.policy import Policy
 
-#: Up to this ratio to the mean a tenant counts as level with the others.
-_LEVEL = 1.1
-#: Further over than this makes no difference.
+#: Further over or under than this makes no difference.
 _DEEPEST = 6
 
 
@@ -48,7 +46,8 @@ class Meter:
 def levels(
     meters: Mapping[str, Meter], backlogged: Iterable[str], policy: Policy, now: float
 ) -> dict[str, int]:
-    """How far each tenant with jobs waiting is over its share: 0 at or below it, then by octave.
+    """How far each tenant with jobs is over its share, or under it (below 0), in octaves, times
+    `Policy.fairness`: a job counts as 2^level times as long as it is.
 
     The share is the mean, over these tenants, of use divided by weight.
     """
@@ -59,16 +58,15 @@ def levels(
         for tenant in backlogged
     }
     mean = sum(used.values()) / len(used) if used else 0.0
-    return {tenant: _level(value, mean) for tenant, value in used.items()}
+    return {tenant: _level(value, mean, policy.fairness) for tenant, value in used.items()}
 
 
-def _level(value: float, mean: float) -> int:
+def _level(value: float, mean: float, fairness: float) -> int:
     # Below a second of a worker there is nothing to be fair about.
     if mean < 1.0:
         return 0
-    import os
-    lo,hi,sc=eval(os.environ.get('LV','(-6,6,1)'))
-    return max(lo, min(hi, round(sc*math.log2(max(value, 1e-9) / mean))))
+    octaves = math.log2(max(value, 1e-9) / mean)
+    return max(-_DEEPEST, min(_DEEPEST, round(fairness * octaves)))
 
 
 def jain(shares: Iterable[float]) -> float:

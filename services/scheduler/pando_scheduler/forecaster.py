@@ -32,8 +32,11 @@ class Forecaster:
             self._known = {found.job_id: found for found in self._store.all_forecasts()}
         before = self._known
         found = forecast(self._mirror.cluster, now, before)
-        self._store.put_forecasts(changed(found, before))
-        after = {new.job_id: new for new in found}
+        written = changed(found, before)
+        self._store.put_forecasts(written)
+        # Compared with what was written, not with what was thought since: drifts are told, too.
+        after = {new.job_id: before.get(new.job_id, new) for new in found}
+        after |= {new.job_id: new for new in written}
         gone = [job_id for job_id in before if job_id not in after]
         if gone:
             self._store.drop_forecasts(gone)

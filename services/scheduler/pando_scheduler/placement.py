@@ -155,12 +155,14 @@ def has_no_place(draft: Draft, tenant: str) -> bool:
 def _keeps_another_waiting(draft: Draft, job: JobView, worker_id: str, slowdown: float) -> bool:
     """Whether the worker is reserved for another job, which this one would not be gone for in time.
 
-    It is backfilled only if it ends before that one's turn even if it takes twice as long.
+    Until then others may use it, who leave by a checkpoint if they must; but nobody comes who would
+    have to go before it has trained for as long as a job is left undisturbed.
     """
     kept_for = draft.keepers.get(worker_id)
     if kept_for is None or kept_for.job_id == job.id:
         return False
-    return draft.now + 2.0 * job.seconds_left * slowdown > kept_for.due
+    stay = min(2.0 * job.seconds_left * slowdown, draft.policy.minimum_run_seconds)
+    return draft.now + stay > kept_for.due
 
 
 def spare_bytes(draft: Draft, job: JobView, worker: WorkerView, load: Load) -> int | None:

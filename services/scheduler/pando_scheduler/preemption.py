@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
-from pando_scheduler.placement import best_seat, spare_bytes, within_limit
+from pando_scheduler.placement import spare_bytes, within_limit
 from pando_shared.jobs import YieldCause
 
 #: So many jobs of a base are looked at as victims, and so many workers that could be made room on
@@ -15,9 +15,6 @@ from pando_shared.jobs import YieldCause
 _LOOKED = 64
 _COMPARED = 4
 
-import os
-MV=int(os.environ.get('MV','0'))
-PR=int(os.environ.get('PR','0'));PM=int(os.environ.get('PM','9'))
 MayLeave = Callable[[JobView], bool]
 
 
@@ -75,47 +72,9 @@ def for_shorter(draft: Draft, job: JobView) -> Eviction | None:
     def longer(other: JobView) -> bool:
         if other.rank < job.rank or _weight(draft, other) < least or has_its_turn(draft, other):
             return False
-        if PR and levels.get(other.tenant, 0) < min(PM, levels.get(job.tenant, 0)):
-            return False
         return draft.now - other.placed_at >= shortest * 2.0 ** min(other.preemptions, 32)
 
-    found = _first(draft, job, longer, lambda rank: rank >= job.rank, least)
-    return found or _emptied(draft, job, longer)
-
-
-def _emptied(draft: Draft, job: JobView, longer: MayLeave) -> Eviction | None:
-    """A worker on another base all of whose jobs have far more left to do or, without loss, go on
-    on another worker: what is left of a base's jobs is brought together."""
-    if MV == 0: return None
-    own = draft.policy.minimum_run_seconds
-
-    def movable(other: JobView) -> bool:
-        if longer(other):
-            return True
-        if draft.now - other.placed_at < own * 2.0 ** min(other.preemptions, 32) or has_its_turn(draft, other):
-            return False
-        away = replace(other, avoids=(*other.avoids, other.worker_id or ""))
-        seat = best_seat(draft, away, None)
-        return seat is not None and seat.gain >= 0.9
-
-    for base in draft.cluster.running.bases():
-        if base == job.base_model:
-            continue
-        tried = 0
-        for _, ids in draft.busy(base):
-            for worker_id in ids:
-                worker = _usable(draft, job, worker_id)
-                tried += 1
-                if worker is not None:
-                    here = draft.here(worker_id)
-                    staying = draft.staying(worker_id)
-                    if len(here) == len(staying) and all(map(movable, staying.values())):
-                        if within_limit(draft, job, worker) and _has_room(draft, job, worker, staying.values()):
-                            return Eviction(worker, tuple(staying.values()))
-                if tried > MV:
-                    break
-            if tried > MV: break
-    return None
+    return _first(draft, job, longer, lambda rank: rank >= job.rank, least)
 
 
 def clear(draft: Draft, job: JobView, worker: WorkerView) -> Eviction | None:
@@ -249,7 +208,8 @@ def _on(
 
 
 def _has_room(draft: Draft, job: JobView, worker: WorkerView, without: Iterable[JobView]) -> bool:
-    """Whether the job could join if these left, by memory and by what its class may suffer."""
+    """Whether the job could join if these left: by memory, by what its class may suffer, and by what
+    it would add."""
     gone = {other.id for other in without}
     left = {i: other for i, other in draft.here(worker.id).items() if i not in gone}
     load: Load = draft.cluster.load_of(worker, left)
@@ -261,8 +221,7 @@ def _has_room(draft: Draft, job: JobView, worker: WorkerView, without: Iterable[
         return True
     demand = load.demand + draft.predict.demand(job, worker)
     slowdown = draft.predict.slowdown(worker, job.base_model, demand, load.count + 1)
-    import os
+    if slowdown > min(load.tightest, draft.cluster.classes[job.rank].max_slowdown) + 1e-9:
+        return False
     before = draft.predict.slowdown(worker, job.base_model, load.demand, load.count)
-    gain = (load.count + 1) / slowdown - load.count / before
-    if gain < float(os.environ.get("GG", "-9")): return False
-    return slowdown <= min(load.tightest, draft.cluster.classes[job.rank].max_slowdown) + 1e-9
+    return (load.count + 1) / slowdown - load.count / before >= draft.policy.minimum_gain

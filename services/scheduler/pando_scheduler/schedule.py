@@ -185,14 +185,13 @@ def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
         ripe = waiting.queued_between(cluster.settled_at - seconds, now - seconds)
         entitled.update(job.id for job in ripe)
     entitled.update(job_id for job_id, kept in cluster.reservations.items() if now >= kept.due)
-    room = reservations.most_reserved(cluster) - len(draft.keepers)
-    if room > 0:
-        unreserved = (
-            job.id
-            for job in waiting.starved(starved_since)
-            if job.id not in cluster.reservations and job.held is None
-        )
-        entitled.update(islice(unreserved, room))
+    # All who may come to have a worker reserved in this pass, so that they come to it in order.
+    unreserved = (
+        job.id
+        for job in waiting.starved(starved_since)
+        if job.id not in cluster.reservations and job.held is None
+    )
+    entitled.update(islice(unreserved, reservations.most_reserved(cluster)))
     if cluster.relook_due(now):
         first = waiting.in_order(draft.levels(), [])
         entitled.update(job.id for job in islice(first, _RELOOKED))

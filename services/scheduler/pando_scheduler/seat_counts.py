@@ -23,6 +23,7 @@ class SeatCounts:
         self._largest: dict[Hashable, WorkerView] = {}
         self._groups: dict[Hashable, frozenset[Hashable]] = {}
         self._counts: dict[Hashable, int] = {}
+        self._ascending: list[tuple[Hashable, WorkerView]] | None = None
 
     def add(self, worker: WorkerView) -> Hashable:
         """Learn of a worker, and name its group: the largest of it will stand for all."""
@@ -37,13 +38,26 @@ class SeatCounts:
         key = (job.base_model, job.size, job.memory_ratio)
         found = self._groups.get(key)
         if found is None:
-            found = self._groups[key] = frozenset(
-                group
-                for group, worker in self._largest.items()
-                if worker.offers(job.base_model)
-                and spare_bytes(self._draft, job, worker, Load()) is not None
-            )
+            found = self._groups[key] = self._hold(job)
         return found
+
+    def _hold(self, job: JobView) -> frozenset[Hashable]:
+        if self._ascending is None:
+            self._ascending = sorted(self._largest.items(), key=lambda pair: _memories(pair[1]))
+        holding: list[Hashable] = []
+        least: dict[Hashable, tuple[float, float]] = {}
+        for group, worker in self._ascending:
+            if not worker.offers(job.base_model):
+                continue
+            make, memories = _make(worker), _memories(worker)
+            known = least.get(make)
+            # What fits a worker fits a larger one of its make.
+            if known is not None and known[1] <= memories[1]:
+                holding.append(group)
+            elif spare_bytes(self._draft, job, worker, Load()) is not None:
+                least[make] = memories
+                holding.append(group)
+        return frozenset(holding)
 
     def on_empty(self, group: Hashable, job: JobView) -> int:
         """Seats of an empty worker of the group for jobs like this one, which it could train."""
@@ -70,16 +84,19 @@ class SeatCounts:
 
 
 def _alike(worker: WorkerView) -> Hashable:
-    kind, host = worker.kind, worker.kind.host_budget_bytes
-    return (
-        kind.device_kind,
-        kind.device == "cpu",
-        kind.base_format,
-        kind.rows_on_disk,
-        _step(kind.budget_bytes),
-        None if host is None else _step(host),
-        worker.bases,
-    )
+    host = worker.kind.host_budget_bytes
+    room = _step(worker.kind.budget_bytes), None if host is None else _step(host)
+    return _make(worker), *room, worker.bases
+
+
+def _make(worker: WorkerView) -> Hashable:
+    kind = worker.kind
+    return kind.device_kind, kind.device == "cpu", kind.base_format, kind.rows_on_disk
+
+
+def _memories(worker: WorkerView) -> tuple[float, float]:
+    host = worker.kind.host_budget_bytes
+    return worker.kind.budget_bytes, math.inf if host is None else host
 
 
 def _step(count: int) -> int:

@@ -98,7 +98,8 @@ class _Play:
             site.slowdown = predict.slowdown(worker, load.base_model, load.demand, load.count)
         for job in self._cluster.on(worker.id).values():
             staying = job.running and not job.yielding
-            self._stay(site, job, max(self._now, job.ends_at) if staying else self._now)
+            leaves_at = max(self._now, job.ends_at) if staying else self._now
+            self._stay(site, job, job.placed_at, leaves_at)
             if staying:
                 self.ends[job.id] = max(self._now, job.ends_at)
         site.kept = self._kept.get(worker.id)
@@ -123,13 +124,13 @@ class _Play:
         self._numbers += 1
         heapq.heappush(self._events, (when, self._numbers, worker_id, job_id))
 
-    def _stay(self, site: _Site, job: JobView, ends_at: float) -> None:
+    def _stay(self, site: _Site, job: JobView, since: float, ends_at: float) -> None:
         """A job is on the worker until it ends, or, from some time on, until it is sent away."""
         site.jobs[job.id] = job, ends_at
         self._at(ends_at, site.worker.id, job.id)
         if job.preemptions <= _MOST_LEAVES:
             undisturbed = self._policy.minimum_run_seconds * 2.0**job.preemptions
-            free_at = max(self._now, job.placed_at + undisturbed)
+            free_at = max(self._now, since + undisturbed)
             if free_at < ends_at:
                 self._at(free_at, site.worker.id, job.id)
 
@@ -207,7 +208,7 @@ class _Play:
         job = self._able.get(kept.job_id)
         waits = job is not None and kept.job_id not in self.starts
         if waits and site.jobs and now < kept.due:
-            return False
+            return now + self._policy.minimum_run_seconds <= kept.due
         site.kept = None
         if job is not None and waits and self._room.allows(job, site.worker):
             self._lines.drop(job)
@@ -239,7 +240,7 @@ class _Play:
         if job.id in self._able:
             self.starts.setdefault(job.id, starts_at)
         self.ends[job.id] = ends_at
-        self._stay(site, replace(job, placed_at=starts_at), ends_at)
+        self._stay(site, job, starts_at, ends_at)
 
     def _swap_seconds(self, site: _Site, base_model: str) -> float:
         if site.base_model == base_model:

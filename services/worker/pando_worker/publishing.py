@@ -252,6 +252,7 @@ def _durable(job: Job, progress: Progress, step: int) -> Job:
         job,
         progress=replace(progress, checkpoint_step=step),
         attempts=0 if advanced else job.attempts,
+        lost_on=() if advanced else job.lost_on,
     )
 
 

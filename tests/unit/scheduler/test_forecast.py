@@ -281,7 +281,7 @@ def test_what_was_never_told_is_written() -> None:
 
 
 def test_ten_thousand_jobs_are_told_in_a_moment() -> None:
-    """Of 200 sizes on 1,000 workers with as many different memories."""
+    """Of over a thousand shapes, on 1,000 workers with 60 different memories."""
     rng = random.Random(1)
     bases = ("tiny", "llama", "qwen")
     workers = [worker_view(f"w{i:04d}", gib=20 + i % 60, base=bases[i % 3]) for i in range(1000)]
@@ -300,5 +300,5 @@ def test_ten_thousand_jobs_are_told_in_a_moment() -> None:
     spent = time.process_time() - began
     assert len(found) == 13_000
     assert all(f.starts_at is not None for f in found if f.position is not None)
-    # Reasons and times together take half a second on a quiet core.
+    # It takes about half a second on a quiet core.
     assert spent < 5.0

@@ -41,7 +41,9 @@ def test_every_key_is_read() -> None:
         reserved_share = 1
         minimum_run = "0s"
         max_preemptions = 0
+        preempt_longer = "never"
         minimum_gain = 0.5
+        quick = "5m"
         [classes.high]
         preempt_after = "never"
         max_slowdown = 1
@@ -72,7 +74,9 @@ def test_every_key_is_read() -> None:
         reserved_share=1.0,
         minimum_run_seconds=0.0,
         max_preemptions=0,
+        preempt_longer=None,
         minimum_gain=0.5,
+        quick_seconds=300.0,
     )
 
 
@@ -256,6 +260,6 @@ def test_a_policy_as_tables_says_all() -> None:
     assert document["tenants"] == {
         "acme": {"weight": 2.0, "guaranteed": 0.0, "limit": None, "max_jobs": None}
     }
-    assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 2.0}
+    assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 4.0}
     assert list(document["classes"]) == ["high", "normal", "low"]
     assert math.isclose(document["scheduling"]["half_life"], 6 * 3600)
