@@ -55,11 +55,11 @@ class Policy:
     usage_half_life_seconds: float = 6 * 3600.0
     #: How much it weighs whose a job is, beside how long it is. A job of a tenant that has used x
     #: times its share counts as x^fairness times as long; 0: only its length counts.
-    fairness: float = 0.5
+    fairness: float = 0.9
     #: A job that has waited this long gets a worker reserved.
     starvation_seconds: float = 24 * 3600.0
     #: A reserved worker is emptied after this long at the latest.
-    reservation_seconds: float = 3600.0
+    reservation_seconds: float = 600.0
     #: The share of the workers that may be reserved at once; always at least one.
     reserved_share: float = 0.25
     #: What a job has trained undisturbed, at least, before it is preempted by a class that waits, for
@@ -71,8 +71,6 @@ class Policy:
     preempt_longer: float | None = 2.0
     #: What a further job must add to the worker's summed relative speed, unless it is short.
     minimum_gain: float = 0.25
-    #: A job with less than this left to do is quick: it joins also where it adds nothing.
-    quick_seconds: float = 900.0
 
     def tenant(self, name: str) -> TenantPolicy:
         return self.tenants.get(name, self.default_tenant)

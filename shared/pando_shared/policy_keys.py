@@ -98,6 +98,7 @@ DURATION = Kind(
 
 SCHEDULING = (
     Key("half_life", "usage_half_life_seconds", DURATION, above=True),
+    Key("fairness", "fairness", NUMBER, high=4.0),
     Key("starvation_after", "starvation_seconds", DURATION, above=True),
     Key("reservation_within", "reservation_seconds", DURATION),
     Key("reserved_share", "reserved_share", NUMBER, above=True, high=1.0),
@@ -105,7 +106,6 @@ SCHEDULING = (
     Key("max_preemptions", "max_preemptions", WHOLE_NUMBER),
     Key("preempt_longer", "preempt_longer", NUMBER, low=1.0, none="never"),
     Key("minimum_gain", "minimum_gain", NUMBER, high=1.0),
-    Key("quick", "quick_seconds", DURATION),
 )
 CLASS = (
     Key("preempt_after", "preempt_after_seconds", DURATION, none="never"),

@@ -62,11 +62,11 @@ def test_one_that_blows_up_fails_alone(quick: LocalStack, jobs: StackJobs, tmp_p
 
 
 def test_a_newcomer_joins_a_running_round(quick: LocalStack, jobs: StackJobs) -> None:
-    first = jobs.start("tiny", n_epochs=80)
+    first = jobs.start("tiny", n_epochs=15)
     jobs.wait_for_step(first, 1)
-    newcomers = [jobs.start("tiny", n_epochs=80)]
+    newcomers = [jobs.start("tiny", n_epochs=15)]
     jobs.wait_for_step(newcomers[0], 1)
-    newcomers.append(jobs.start("tiny", n_epochs=80))
+    newcomers.append(jobs.start("tiny", n_epochs=15))
     jobs.wait_for_step(newcomers[1], 1)
     assert jobs.get(first).status == "running"
     for job_id in (first, *newcomers):

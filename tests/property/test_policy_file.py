@@ -51,6 +51,7 @@ policies = st.builds(
     tenants=st.dictionaries(st.text(max_size=8), tenants, max_size=3),
     default_tenant=tenants,
     usage_half_life_seconds=above_zero,
+    fairness=st.floats(0, 4),
     starvation_seconds=above_zero,
     reservation_seconds=seconds,
     reserved_share=st.floats(1e-6, 1),
@@ -58,7 +59,6 @@ policies = st.builds(
     max_preemptions=counts,
     preempt_longer=st.none() | st.floats(1, 1e6),
     minimum_gain=st.floats(0, 1),
-    quick_seconds=seconds,
 )
 
 
@@ -85,6 +85,7 @@ def written(policy: Policy) -> str:
     lines = [
         "[scheduling]",
         f"half_life = {policy.usage_half_life_seconds!r}",
+        f"fairness = {policy.fairness!r}",
         f"starvation_after = {policy.starvation_seconds!r}",
         f"reservation_within = {policy.reservation_seconds!r}",
         f"reserved_share = {policy.reserved_share!r}",
@@ -92,7 +93,6 @@ def written(policy: Policy) -> str:
         f"max_preemptions = {policy.max_preemptions!r}",
         f"preempt_longer = {value(policy.preempt_longer, 'never')}",
         f"minimum_gain = {policy.minimum_gain!r}",
-        f"quick = {policy.quick_seconds!r}",
     ]
     for priority, treated in policy.classes.items():
         lines += [

@@ -19,11 +19,10 @@ BASE_GIB, HOST_GIB = 10, 2
 SWAP_SECONDS = 60.0
 
 _numbers = itertools.count(1)
-#: Every class bears to be slowed down twice; no job is quick.
+#: Every class bears to be slowed down twice.
 POLICY = Policy(
     classes={priority: ClassPolicy(300.0, 2.0) for priority in Priority},
     minimum_gain=0.25,
-    quick_seconds=0.0,
 )
 
 

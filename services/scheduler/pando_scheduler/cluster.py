@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from pando_scheduler.fairness import Meter
 from pando_scheduler.picture import JobSize, JobView, Load, Reservation, WorkerView
@@ -82,6 +83,8 @@ class Cluster:
             self.running.drop(job.id)
         if before is None or _bears_differently(before, job):
             self._reload(job.worker_id, now)
+        elif before.ends_at != job.ends_at and job.worker_id in self.loads:
+            self._retime(job.worker_id)
 
     def drop_job(self, job_id: str, now: float) -> None:
         """Forget a job that has ended."""
@@ -261,6 +264,12 @@ class Cluster:
             max(load.longest, ends_at),
             load.alone or job.alone,
         )
+
+    def _retime(self, worker_id: str) -> None:
+        """Learn when jobs on a worker will end. It takes nobody's place, so nobody is told."""
+        ends = [job.ends_at for job in self._held[worker_id].values()]
+        load = self.loads[worker_id]
+        self.loads[worker_id] = replace(load, shortest=min(ends), longest=max(ends))
 
     def _reload(self, worker_id: str, now: float) -> None:
         worker = self.workers.get(worker_id)

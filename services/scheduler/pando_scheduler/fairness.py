@@ -30,7 +30,7 @@ class Meter:
         passed = now - self.at
         if passed <= 0:
             return self.worker_seconds
-        kept = 0.5 ** (passed / half_life)
+        kept = math.pow(0.5, passed / half_life)
         return self.worker_seconds * kept + self.rate * half_life / math.log(2) * (1 - kept)
 
     def turn(self, now: float, half_life: float, rate: float) -> None:

@@ -15,9 +15,12 @@ _GAIN_STEP = 0.05
 #: Of workers that are loaded alike, so many with room for the job are compared, and so many are
 #: looked at for it.
 _COMPARED = 8
-_LOOKED = 64
+_LOOKED = 48
 #: A job that adds so much has next to nothing taken from it, and takes next to nothing.
 _SNUG = 0.9
+#: On a CPU a job with less than this left joins whoever trains, until all are as slow as this.
+_QUICK_SECONDS = 180.0
+_QUICK_SLOWDOWN = 4.0
 #: No job keeps less of a worker busy.
 _LEAST_DEMAND = 0.02
 #: Of sums of shares.
@@ -68,7 +71,7 @@ def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat
 
 def _snug(draft: Draft, job: JobView, steps: list[tuple[int, list[str]]]) -> Seat | None:
     """The fullest worker on the base on which the job and all others still train as if alone."""
-    looked = _LOOKED
+    looked = 2 * _COMPARED
     for step, worker_ids in reversed(steps):
         if step >= STEPS_A_WORKER:
             continue
@@ -133,18 +136,37 @@ def _gain(
     if not load.count:
         swap = draft.predict.swap_seconds(worker, job.base_model)
         return max(0.01, job.seconds_left) / (max(0.01, job.seconds_left) + swap) if swap else 1.0
-    if slowdown > min(load.tightest, draft.cluster.classes[job.rank].max_slowdown):
+    quick = is_quick(job, worker)
+    if slowdown > bearable(draft, job, load, quick):
         return None
     before = draft.predict.slowdown(worker, job.base_model, load.demand, load.count)
     gain = (load.count + 1) / slowdown - load.count / before
     if gain >= draft.policy.minimum_gain:
         return min(gain, 0.99)
-    quick = job.seconds_left <= draft.policy.quick_seconds
     if quick or has_no_place(draft, job.tenant):
         return gain
     if job.seconds_left * load.count <= load.shortest - draft.now:
         return gain
     return None
+
+
+def is_quick(job: JobView, worker: WorkerView) -> bool:
+    """Whether the job may join a worker though it adds nothing there. People try things out on a
+    CPU: waiting for those who train is worse there than training slowly for a minute."""
+    return worker.kind.device == "cpu" and job.seconds_left <= _QUICK_SECONDS
+
+
+def bearable(draft: Draft, job: JobView, load: Load, quick: bool) -> float:
+    """How slow a worker's jobs and one that joins them may become."""
+    allowed = min(load.tightest, draft.cluster.classes[job.rank].max_slowdown)
+    return _relaxed(draft, allowed, quick)
+
+
+def _relaxed(draft: Draft, allowed: float, quick: bool) -> float:
+    """The highest class bears no more for anybody's sake."""
+    if not quick or allowed <= draft.cluster.classes[0].max_slowdown:
+        return allowed
+    return max(allowed, _QUICK_SLOWDOWN)
 
 
 def has_no_place(draft: Draft, tenant: str) -> bool:
@@ -204,12 +226,13 @@ def is_closed(draft: Draft, worker_id: str, shortest_seconds: float) -> bool:
     assert load.base_model is not None
     predict, demand = draft.predict, load.demand + _LEAST_DEMAND
     slowdown = predict.slowdown(worker, load.base_model, demand, load.count + 1)
-    if slowdown > load.tightest:
+    small = worker.kind.device == "cpu"
+    if slowdown > _relaxed(draft, load.tightest, small):
         return True
     before = predict.slowdown(worker, load.base_model, load.demand, load.count)
     gain = (load.count + 1) / slowdown - load.count / before
     if gain >= draft.policy.minimum_gain:
         return False
-    if shortest_seconds <= draft.policy.quick_seconds:
+    if small and shortest_seconds <= _QUICK_SECONDS:
         return False
     return shortest_seconds * load.count > load.shortest - draft.now

@@ -12,7 +12,7 @@ from pando_shared.jobs import YieldCause
 
 #: So many jobs of a base are looked at as victims, and so many workers that could be made room on
 #: are compared.
-_LOOKED = 64
+_LOOKED = 32
 _COMPARED = 4
 
 MayLeave = Callable[[JobView], bool]
@@ -146,9 +146,9 @@ def _first(
         found: Eviction | None = None
         tried: set[str] = set()
         compared = looked = 0
-        for weight, other in running.longest_first(base, ranks, draft.levels(), draft.now):
+        for other in running.longest_first(base, ranks, draft.levels(), draft.now, least):
             looked += 1
-            if weight < least or looked > _LOOKED or compared >= _COMPARED:
+            if looked > _LOOKED or compared >= _COMPARED:
                 break
             assert other.worker_id is not None
             if other.worker_id in tried or other.id in draft.leaves or not may_leave(other):

@@ -15,7 +15,7 @@ from pando_scheduler import preemption
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, Reservation, WorkerView
-from pando_scheduler.placement import spare_bytes
+from pando_scheduler.placement import spare_bytes, within_limit
 from pando_shared.jobs import YieldCause
 
 _REASON = "it was promised to a job that has waited too long"
@@ -57,18 +57,30 @@ def honour(draft: Draft, job: JobView) -> bool:
 
 
 def make(draft: Draft, job: JobView) -> None:
-    """Reserve a worker for a job that has starved, if one may still be reserved."""
-    if job.id in draft.cluster.reservations or len(draft.keepers) >= most_reserved(draft.cluster):
+    """Reserve a worker for a job that has starved, if one may still be reserved and its turn has
+    come: in the order in which jobs have come to starve, past those for whom no worker would do."""
+    if job.id in draft.cluster.reservations or job.id in draft.reserved:
         return
-    found: tuple[float, str] | None = None
-    for worker in _able(draft, job):
-        free_at = (max(draft.load(worker.id).longest, draft.now), worker.id)
-        if found is None or free_at < found:
-            found = free_at
+    if len(draft.keepers) >= most_reserved(draft.cluster) or _is_behind(draft, job):
+        return
+    able = ((max(draft.load(w.id).longest, draft.now), w.id) for w in _able(draft, job))
+    found = min(able, default=None)
     if found is not None:
-        free_at_seconds, worker_id = found
-        wait = min(free_at_seconds - draft.now, draft.policy.reservation_seconds)
+        free_at, worker_id = found
+        wait = min(free_at - draft.now, draft.policy.reservation_seconds)
         draft.reserve(Reservation(job.id, worker_id, draft.now + wait))
+
+
+def _is_behind(draft: Draft, job: JobView) -> bool:
+    """Whether another that has waited longer is without a worker of its own."""
+    for other in draft.cluster.waiting.starved(job.queued_at):
+        if other.id == job.id:
+            return False
+        has_one = other.id in draft.joins or other.id in draft.reserved
+        if not has_one and other.id not in draft.cluster.reservations and other.held is None:
+            if next(_able(draft, other), None) is not None:
+                return True
+    return False
 
 
 def _able(draft: Draft, job: JobView) -> Iterator[WorkerView]:
@@ -76,5 +88,7 @@ def _able(draft: Draft, job: JobView) -> Iterator[WorkerView]:
     for worker in draft.cluster.workers.values():
         if worker.id in draft.keepers or worker.draining or worker.id in job.avoids:
             continue
-        if worker.offers(job.base_model) and spare_bytes(draft, job, worker, Load()) is not None:
+        if not worker.offers(job.base_model) or not within_limit(draft, job, worker):
+            continue
+        if spare_bytes(draft, job, worker, Load()) is not None:
             yield worker

@@ -42,7 +42,7 @@ class RunningJobs:
             return
         tenants = self._lines[job.base_model, job.rank]
         line = tenants[job.tenant]
-        del line[bisect_left(line, (-job.ends_at, job.id), key=_key)]
+        del line[bisect_left(line, _key((-job.ends_at, job.id, job)), key=_key)]
         if not line:
             del tenants[job.tenant]
             if not tenants:
@@ -53,10 +53,15 @@ class RunningJobs:
         return sorted({base for base, _ in self._lines})
 
     def longest_first(
-        self, base_model: str, ranks: Callable[[int], bool], levels: Mapping[str, int], now: float
-    ) -> Iterator[tuple[float, JobView]]:
+        self,
+        base_model: str,
+        ranks: Callable[[int], bool],
+        levels: Mapping[str, int],
+        now: float,
+        least: float = 0.0,
+    ) -> Iterator[JobView]:
         """Jobs on a base, of the classes that `ranks` takes, by what is left of them, weighed by
-        their tenants' levels: what weighs most first."""
+        their tenants' levels: what weighs most first, down to `least`."""
         heads: list[tuple[float, str, int, str, float]] = []
         lines: dict[tuple[int, str], list[_Place]] = {}
         for (base, rank), tenants in self._lines.items():
@@ -66,18 +71,22 @@ class RunningJobs:
                 lines[rank, tenant] = line
                 times = 2.0 ** levels.get(tenant, 0)
                 ends, job_id, _ = line[0]
-                heads.append((-max(_LEAST_LEFT, -ends - now) * times, job_id, rank, tenant, times))
+                weight = max(_LEAST_LEFT, -ends - now) * times
+                if weight >= least:
+                    heads.append((-weight, job_id, rank, tenant, times))
         heapq.heapify(heads)
         at: dict[tuple[int, str], int] = {}
         while heads:
-            weight, job_id, rank, tenant, times = heads[0]
-            yield -weight, self._jobs[job_id]
+            _, job_id, rank, tenant, times = heads[0]
+            yield self._jobs[job_id]
             place = at[rank, tenant] = at.get((rank, tenant), 0) + 1
             line = lines[rank, tenant]
+            weight = -1.0
             if place < len(line):
                 ends, job_id, _ = line[place]
-                left = max(_LEAST_LEFT, -ends - now)
-                heapq.heapreplace(heads, (-left * times, job_id, rank, tenant, times))
+                weight = max(_LEAST_LEFT, -ends - now) * times
+            if weight >= least:
+                heapq.heapreplace(heads, (-weight, job_id, rank, tenant, times))
             else:
                 heapq.heappop(heads)
 

@@ -6,7 +6,9 @@ carries the plan out, tells the cluster what came of it, and then settles it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 
 from pando_scheduler import reservations
@@ -21,9 +23,11 @@ from pando_scheduler.waiting import order_key
 from pando_shared.jobs import YieldCause
 
 #: Places that one pass takes from others, at most: what a pass costs is bounded, the next goes on.
-_PREEMPTIONS_A_PASS = 32
+_PREEMPTIONS_A_PASS = 16
 #: So many of the queue's first are looked at again now and then, though nothing has changed.
 _RELOOKED = 64
+#: So many of the queue's first are looked at for the workers that have changed.
+_WALKED = 1024
 #: Of more workers that have changed, a job's best is found faster among all.
 _MANY = 32
 
@@ -52,28 +56,33 @@ def _empty_drained(draft: Draft) -> None:
 
 
 def _fill(draft: Draft) -> None:
-    """Seat whom there is room for, until nobody else's leaving makes room for more."""
-    budget = _PREEMPTIONS_A_PASS
-    while True:
-        before = len(draft.leaves)
-        _Round(draft, budget).go()
-        left = len(draft.leaves) - before
-        budget -= left
-        if not left or budget <= 0:
-            return
+    """Seat whom there is room for. Whenever others have left for a job, begin again at the head of
+    the queue: what they leave free is for whoever comes first."""
+    tried = _Tried(Takers(draft))
+    while _Round(draft, tried).go() and len(draft.leaves) < _PREEMPTIONS_A_PASS:
+        pass
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What need not be tried again in this plan: jobs for which all workers were looked at, and
+    those that found nobody whose place they may take."""
+
+    takers: Takers
+    looked: set[str] = field(default_factory=set)
+    in_vain: set[str] = field(default_factory=set)
 
 
 class _Round:
     """One time through the queue, in order: all of it while a worker that has changed is open;
     beyond that only those jobs whose own standing has changed."""
 
-    def __init__(self, draft: Draft, preemptions: int):
+    def __init__(self, draft: Draft, tried: _Tried):
         self._draft = draft
-        self._preemptions = preemptions
+        self._tried = tried
         self._starved_since = draft.now - draft.policy.starvation_seconds
         self._full = Misses()  # asked of all workers
         self._shut = Misses()  # asked of those that have changed
-        self._takers = Takers(draft)
         cluster = draft.cluster
         self._shortest_of: dict[str, float] = {}
         self._placeless = {t for t in cluster.waiting.tenants if has_no_place(draft, t)}
@@ -83,31 +92,36 @@ class _Round:
             self._look_at(worker_id)
         self._new, self._entitled = _due(draft, self._starved_since)
 
-    def go(self) -> None:
+    def go(self) -> bool:
+        """Tells whether others have left, and it is to be gone through again."""
+        before = len(self._draft.leaves)
         for job in self._jobs():
             if job.held is None and job.id not in self._draft.joins:
                 self._serve(job)
+                if len(self._draft.leaves) > before:
+                    return True
+        return False
 
     def _serve(self, job: JobView) -> None:
-        draft = self._draft
+        draft, tried = self._draft, self._tried
         new = job.id in self._new
         if new or self._open:
-            seat = self._seat(job, new)
+            seat = self._seat(job, new and job.id not in tried.looked)
             if seat is not None:
                 draft.join(job, seat.worker, f"adds {seat.gain:.2f} of a worker's speed")
                 self._placeless.discard(job.tenant)
                 self._look_at(seat.worker.id)
                 return
-        if not new and job.id not in self._entitled:
+        if new:
+            tried.looked.add(job.id)
+        elif job.id not in self._entitled:
             return
         if job.queued_at <= self._starved_since:
             if reservations.honour(draft, job):
                 return
             reservations.make(draft, job)
-        if self._preemptions > 0:
-            before = len(draft.leaves)
-            self._takers.take(job)
-            self._preemptions -= len(draft.leaves) - before
+        if job.id not in tried.in_vain and not tried.takers.take(job):
+            tried.in_vain.add(job.id)
 
     def _seat(self, job: JobView, new: bool) -> Seat | None:
         draft = self._draft
@@ -151,23 +165,34 @@ class _Round:
         return found
 
     def _jobs(self) -> Iterator[JobView]:
+        """In order, those who are due among those for whom a worker is open."""
         waiting = self._draft.cluster.waiting
-        due = self._new | self._entitled
+        found = (waiting.get(job_id) for job_id in self._new | self._entitled)
+        due = [job for job in found if job is not None]
         if not (self._open or due):
             return
-        levels = self._draft.levels()
+        levels, since = self._draft.levels(), self._starved_since
+
+        def key(job: JobView) -> tuple[object, ...]:
+            return order_key(job, levels, since)
+
         seen: set[str] = set()
-        if self._open:
-            bases = None if None in self._open else {base for base in self._open if base}
-            starved = waiting.starved(self._starved_since)
-            for job in waiting.in_order(levels, starved, bases):
-                if not self._open:
-                    break
+        for job in heapq.merge(sorted(due, key=key), self._while_open(levels), key=key):
+            if job.id not in seen:
                 seen.add(job.id)
                 yield job
-        found = (waiting.get(job_id) for job_id in due - seen)
-        rest = [job for job in found if job is not None]
-        yield from sorted(rest, key=lambda job: order_key(job, levels, self._starved_since))
+
+    def _while_open(self, levels: Mapping[str, int]) -> Iterator[JobView]:
+        """Those for whose bases a worker that has changed is open."""
+        if not self._open:
+            return
+        waiting = self._draft.cluster.waiting
+        bases = None if None in self._open else {base for base in self._open if base}
+        in_order = waiting.in_order(levels, waiting.starved(self._starved_since), bases)
+        for job in islice(in_order, _WALKED):
+            if not self._open:
+                return
+            yield job
 
 
 def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
-from pando_scheduler.placement import spare_bytes
+from pando_scheduler.placement import bearable, is_quick, spare_bytes
 
 #: Workers whose memories differ by less than this factor count as alike.
 _ALIKE = 2.0**0.125
@@ -61,7 +61,7 @@ class SeatCounts:
 
     def on_empty(self, group: Hashable, job: JobView) -> int:
         """Seats of an empty worker of the group for jobs like this one, which it could train."""
-        quick = job.seconds_left <= self._draft.policy.quick_seconds
+        quick = is_quick(job, self._largest[group])
         key = (group, job.base_model, job.size, job.memory_ratio, job.rank, job.alone, quick)
         found = self._counts.get(key)
         if found is None:
@@ -70,14 +70,14 @@ class SeatCounts:
 
     def _count(self, worker: WorkerView, job: JobView, quick: bool) -> int:
         draft, load, speed = self._draft, Load(), 0.0
-        bearable = draft.cluster.classes[job.rank].max_slowdown
+        allowed = bearable(draft, job, load, quick)
         for count in range(1, (1 if job.alone else _MOST_SEATS) + 1):
             fits = spare_bytes(draft, job, worker, load) is not None
             load = draft.cluster.loaded(worker, load, job, draft.now)
             slowdown = draft.predict.slowdown(worker, job.base_model, load.demand, count)
             gain = count / slowdown - speed
             useful = quick or gain >= draft.policy.minimum_gain
-            if count > 1 and not (fits and useful and slowdown <= bearable):
+            if count > 1 and not (fits and useful and slowdown <= allowed):
                 return count - 1
             speed += gain
         return load.count

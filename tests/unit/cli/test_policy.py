@@ -62,10 +62,10 @@ def test_a_right_file_is_shown_with_its_defaults(pando: Pando, file: Path) -> No
     assert shown["acme"] == ["2", "1.5", "unlimited", "20"]
     assert shown["(all"] == ["others)", "1", "0", "unlimited", "unlimited"]
     assert shown["high"] == ["0s", "1.25"]
-    assert shown["normal"] == ["5m", "4"]
-    assert shown["low"] == ["never", "4"]
+    assert shown["normal"] == ["5m", "1.6"]
+    assert shown["low"] == ["never", "1.6"]
     assert shown["half_life"] == ["1h30m"]
-    assert shown["starvation_after"] == ["8h"]
+    assert shown["starvation_after"] == ["1d"]
     assert shown["max_preemptions"] == ["3"]
     assert shown["reserved_share"] == ["0.25"]
 
@@ -74,7 +74,7 @@ def test_programs_get_the_files_own_tables_in_seconds(pando: Pando, file: Path) 
     found = pando("policy", "check", str(file), "--json").json
     assert found["path"] == str(file)
     assert found["policy"]["scheduling"]["half_life"] == 5400
-    assert found["policy"]["classes"]["low"] == {"preempt_after": None, "max_slowdown": 4}
+    assert found["policy"]["classes"]["low"] == {"preempt_after": None, "max_slowdown": 1.6}
     assert found["policy"]["tenants"] == {
         "acme": {"weight": 2, "guaranteed": 1.5, "limit": None, "max_jobs": 20}
     }

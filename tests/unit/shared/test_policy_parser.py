@@ -36,6 +36,7 @@ def test_every_key_is_read() -> None:
         """
         [scheduling]
         half_life = "1d"
+        fairness = 0.25
         starvation_after = "2h30m"
         reservation_within = 90
         reserved_share = 1
@@ -43,7 +44,6 @@ def test_every_key_is_read() -> None:
         max_preemptions = 0
         preempt_longer = "never"
         minimum_gain = 0.5
-        quick = "5m"
         [classes.high]
         preempt_after = "never"
         max_slowdown = 1
@@ -69,6 +69,7 @@ def test_every_key_is_read() -> None:
         tenants={"acme": TenantPolicy(2.0, 1.5, 1.5, 0)},
         default_tenant=TenantPolicy(max_jobs=7),
         usage_half_life_seconds=86_400.0,
+        fairness=0.25,
         starvation_seconds=9000.0,
         reservation_seconds=90.0,
         reserved_share=1.0,
@@ -76,7 +77,6 @@ def test_every_key_is_read() -> None:
         max_preemptions=0,
         preempt_longer=None,
         minimum_gain=0.5,
-        quick_seconds=300.0,
     )
 
 
@@ -260,6 +260,6 @@ def test_a_policy_as_tables_says_all() -> None:
     assert document["tenants"] == {
         "acme": {"weight": 2.0, "guaranteed": 0.0, "limit": None, "max_jobs": None}
     }
-    assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 4.0}
+    assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 1.6}
     assert list(document["classes"]) == ["high", "normal", "low"]
     assert math.isclose(document["scheduling"]["half_life"], 6 * 3600)

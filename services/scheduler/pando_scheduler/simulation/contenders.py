@@ -124,7 +124,7 @@ def _preempt_in_order(order: Order) -> Callable[[Cluster, float, Known], Plan]:
 
 def _place(cluster: Cluster, loads: Mapping[str, Load], job: JobView) -> WorkerView | None:
     """Where it is, if it may stay; else the emptiest worker with room, on its base if possible."""
-    found: tuple[tuple[bool, float, bool, str], WorkerView] | None = None
+    found: tuple[tuple[bool, bool, float, str], WorkerView] | None = None
     for worker in cluster.workers.values():
         load = loads.get(worker.id, Load())
         if load.base_model not in (None, job.base_model) or not worker.offers(job.base_model):

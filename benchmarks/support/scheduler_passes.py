@@ -1,0 +1,162 @@
+"""What a pass of `schedule` takes: from cold, and when a little has changed since the last."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import median
+
+from pando_scheduler.cluster import Cluster
+from pando_scheduler.learnt import LearntPredictor
+from pando_scheduler.picture import JobView, WorkerView, job_size, worker_kind
+from pando_scheduler.plan import Plan
+from pando_scheduler.schedule import schedule
+from pando_scheduler.simulation.base_models import DEFAULT, catalogue_of
+from pando_shared.adapters import AdapterConfig, LoraConfig, PacaConfig
+from pando_shared.base_format import BaseFormat
+from pando_shared.policy import Policy
+from pando_shared.speed import assumed_speed
+
+STEADY_PASSES = 60
+#: So many jobs end and come between two of them.
+_CHANGES = 3
+_BUDGET_BYTES = 72 << 30
+_ADAPTERS: tuple[AdapterConfig, ...] = (LoraConfig(rank=8), LoraConfig(rank=32), PacaConfig(rank=16))
+
+
+@dataclass(frozen=True)
+class PassTimes:
+    """Seconds. `empty` is the first pass ever, over idle workers; `cold` one that looks at
+    everything anew on workers that are full; the others follow small changes."""
+
+    queued: int
+    workers: int
+    tenants: int
+    running: int
+    empty_seconds: float
+    cold_seconds: float
+    steady_median_seconds: float
+    steady_p95_seconds: float
+    steady_max_seconds: float
+
+
+class Crowd:
+    """A cluster with made-up jobs, driven by its plans."""
+
+    def __init__(self, queued: int, workers: int, tenants: int, seed: int = 1):
+        self._random = random.Random(seed)
+        self._tenants = tenants
+        self.predict = LearntPredictor(catalogue_of(DEFAULT), 0.10)
+        self.predict.learn({}, {(base, "sim"): assumed_speed("cuda") for base in DEFAULT})
+        self.now = 1e6
+        self._made = 0
+        self.jobs: dict[str, JobView] = {}
+        for _ in range(queued):
+            self.add()
+        self.workers = [WorkerView(f"w{number:04}", _kind(None)) for number in range(workers)]
+
+    def add(self) -> JobView:
+        draw = self._random
+        self._made += 1
+        at = self.now - 3 * 3600.0 * draw.random()
+        job = JobView(
+            id=f"j{self._made:07}",
+            tenant=f"t{int(self._tenants * draw.random() ** 2)}",
+            base_model=draw.choice(DEFAULT),
+            rank=draw.choices([0, 1, 2], [0.05, 0.80, 0.15])[0],
+            created_at=at,
+            queued_at=at,
+            size=job_size(
+                draw.choice(_ADAPTERS), draw.choice([1, 2, 4, 8]) * draw.lognormvariate(6.8, 0.7), 900
+            ),
+            seconds_left=60.0 * draw.lognormvariate(3.0, 1.7),
+        )
+        self.jobs[job.id] = job
+        return job
+
+    def cluster(self, workers: Iterable[WorkerView], jobs: Iterable[JobView]) -> Cluster:
+        cluster = Cluster(Policy(), self.predict)
+        for worker in workers:
+            cluster.put_worker(worker, self.now)
+        for job in jobs:
+            cluster.put_job(job, self.now)
+        return cluster
+
+    def carry_out(self, cluster: Cluster, plan: Plan) -> None:
+        now = self.now
+        cluster.settle(now)
+        for job_id in plan.released:
+            cluster.reservations.pop(job_id, None)
+        for reservation in plan.reserved:
+            cluster.reservations[reservation.job_id] = reservation
+        for leave in plan.leaves:
+            job = self.jobs[leave.job_id]
+            cluster.drop_job(job.id, now)
+            self._put(cluster, replace(job, worker_id=None, running=False, queued_at=now))
+        for join in plan.joins:
+            worker, job = cluster.workers[join.worker_id], self.jobs[join.job_id]
+            if worker.base_model != job.base_model:
+                cluster.put_worker(replace(worker, kind=_kind(job.base_model)), now)
+            ends_at = now + job.seconds_left
+            placed = {"worker_id": worker.id, "running": True, "placed_at": now, "ends_at": ends_at}
+            self._put(cluster, replace(job, **placed))
+
+    def _put(self, cluster: Cluster, job: JobView) -> None:
+        self.jobs[job.id] = job
+        cluster.put_job(job, self.now)
+
+    def change(self, cluster: Cluster) -> None:
+        """A few jobs end, as many come."""
+        running = sorted(cluster.placed(), key=lambda job: job.id)
+        for job in self._random.sample(running, min(_CHANGES, len(running))):
+            cluster.drop_job(job.id, self.now)
+            del self.jobs[job.id]
+        for _ in range(_CHANGES):
+            self._put(cluster, self.add())
+
+
+def _kind(base_model: str | None):  # type: ignore[no-untyped-def]
+    fields = ("cuda", "sim", _BUDGET_BYTES, 16384, BaseFormat(), None, False, base_model, 0)
+    return worker_kind(*fields)
+
+
+def _timed(cluster: Cluster, now: float) -> tuple[Plan, float]:
+    began = time.perf_counter()
+    plan = schedule(cluster, now)
+    return plan, time.perf_counter() - began
+
+
+def pass_times(queued: int, workers: int, tenants: int, passes: int = STEADY_PASSES) -> PassTimes:
+    """Times with about so many jobs that wait on workers that are full."""
+    crowd = Crowd(queued + 4 * workers, workers, tenants)
+    cluster = crowd.cluster(crowd.workers, crowd.jobs.values())
+    plan, empty = _timed(cluster, crowd.now)
+    for _ in range(100):
+        crowd.carry_out(cluster, plan)
+        plan, _ = _timed(cluster, crowd.now)
+        if not plan:
+            break
+    steady = []
+    for _ in range(passes):
+        crowd.now += 5.0
+        crowd.change(cluster)
+        plan, seconds = _timed(cluster, crowd.now)
+        steady.append(seconds)
+        crowd.carry_out(cluster, plan)
+    anew = crowd.cluster(cluster.workers.values(), crowd.jobs.values())
+    anew.set_usage({t: m.usage(t) for t, m in cluster.meters.items()}, crowd.now)
+    _, cold = _timed(anew, crowd.now)
+    steady.sort()
+    return PassTimes(
+        queued=len(cluster.waiting),
+        workers=workers,
+        tenants=tenants,
+        running=sum(1 for _ in cluster.placed()),
+        empty_seconds=empty,
+        cold_seconds=cold,
+        steady_median_seconds=median(steady),
+        steady_p95_seconds=steady[int(0.95 * len(steady))],
+        steady_max_seconds=steady[-1],
+    )
