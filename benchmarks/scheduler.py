@@ -51,7 +51,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     trace = args.traces / "philly.csv"
     found = noted(cells(trace, weeks, args.loads, args.seeds, args.thin, lengths), progress)
     rows = figures(found)
-    reached = [*targets(found, "pando"), *targets(found, "pando, fairness 1")]
+    reached = [*targets(found, "pando"), *targets(found, "pando, fairness 0.5")]
     _print_figures(rows)
     _print_targets(reached)
     return {"cells": [asdict(cell) for cell in found], "figures": rows, "targets": reached}

@@ -23,7 +23,11 @@ STEADY_PASSES = 60
 #: So many jobs end and come between two of them.
 _CHANGES = 3
 _BUDGET_BYTES = 72 << 30
-_ADAPTERS: tuple[AdapterConfig, ...] = (LoraConfig(rank=8), LoraConfig(rank=32), PacaConfig(rank=16))
+_ADAPTERS: tuple[AdapterConfig, ...] = (
+    LoraConfig(rank=8),
+    LoraConfig(rank=32),
+    PacaConfig(rank=16),
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class Crowd:
             created_at=at,
             queued_at=at,
             size=job_size(
-                draw.choice(_ADAPTERS), draw.choice([1, 2, 4, 8]) * draw.lognormvariate(6.8, 0.7), 900
+                draw.choice(_ADAPTERS),
+                draw.choice([1, 2, 4, 8]) * draw.lognormvariate(6.8, 0.7),
+                900,
             ),
             seconds_left=60.0 * draw.lognormvariate(3.0, 1.7),
         )

@@ -55,7 +55,7 @@ class Policy:
     usage_half_life_seconds: float = 6 * 3600.0
     #: How much it weighs whose a job is, beside how long it is. A job of a tenant that has used x
     #: times its share counts as x^fairness times as long; 0: only its length counts.
-    fairness: float = 0.9
+    fairness: float = 0.85
     #: A job that has waited this long gets a worker reserved.
     starvation_seconds: float = 24 * 3600.0
     #: A reserved worker is emptied after this long at the latest.

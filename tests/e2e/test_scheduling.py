@@ -163,6 +163,31 @@ def test_a_job_that_fits_nowhere_is_refused_at_submit(heavy: Tenant) -> None:
     assert getattr(refused.value, "code", None) == "job_too_large"
 
 
+def test_a_sweep_stops_its_losers_and_finishes_its_best(fair: LocalStack, tmp_path: Path) -> None:
+    valid = tmp_path / "valid.jsonl"
+    valid.write_text("".join(DATA.read_text().splitlines(keepends=True)[:40]))
+    rates = ("1e-5", "1e-4", "1e-3", "3e-3")
+    done = fair.pando(
+        *("sweep", str(DATA), "--validation", str(valid), "--model", "tiny", "--wait", "--json"),
+        *("--grid", f"learning_rate={','.join(rates)}", "--eta", "2", "--rungs", "2"),
+        *("--epochs", "6", "--batch-size", "16"),
+    )
+    assert done.code == 0, done.out + done.err
+    sweep = json.loads(done.out.splitlines()[-1])
+    trials = {trial["values"]["learning_rate"]: trial for trial in sweep["trials"]}
+    assert len(trials) == len(rates)
+    finished = [rate for rate, trial in trials.items() if trial["status"] == "succeeded"]
+    # Of four, two go on at the first rung and one at the second.
+    assert len(finished) == 1
+    assert len(trials[finished[0]]["rung_losses"]) == 2
+    assert all(trial["rung_losses"] for trial in trials.values())
+    first = {rate: trial["rung_losses"][0] for rate, trial in trials.items()}
+    worst = sorted(first, key=first.__getitem__)[2:]
+    assert all(trials[rate]["status"] == "cancelled" for rate in worst)
+    assert sweep["best_job_id"] == trials[finished[0]]["job_id"]
+    assert all(trials[rate]["step"] < trials[finished[0]]["step"] for rate in worst)
+
+
 @contextmanager
 def second_process(stack: LocalStack, script: str, **own: str) -> Iterator[psutil.Process]:
     """One more process of the stack, started as on another machine."""

@@ -100,7 +100,7 @@ def test_it_places_counts_and_ends_cleanly(scheduler: Scheduler, redis_url: str)
         scheduler.until(lambda: client.llen(round_queue("w1")) == 1, "a round's message")
     url = f"http://127.0.0.1:{scheduler.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=5) as answer:
-        assert "pando_placements_total 1.0" in answer.read().decode()
+        assert 'pando_placements_total{outcome="placed"} 1.0' in answer.read().decode()
     assert scheduler.stop() == 0
     assert "stopping on SIGTERM" in scheduler.log()
 

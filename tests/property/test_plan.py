@@ -121,7 +121,7 @@ def _fits(view: JobView, one: WorkerView) -> bool:
 
 
 @given(workers(), jobs(oldest=9000.0), policies())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_settled_plan_leaves_nothing_to_do_also_from_cold(
     machines: list[WorkerView], queue: list[JobView], policy: Policy
 ) -> None:
@@ -152,7 +152,7 @@ def test_decisions_do_not_depend_on_the_order_of_news(
 
 
 @given(workers(), jobs(oldest=9000.0), policies(), jobs(most=4))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_looking_at_what_changed_decides_as_looking_at_everything(
     machines: list[WorkerView], queue: list[JobView], policy: Policy, late: list[JobView]
 ) -> None:

@@ -30,8 +30,8 @@ POLICY = Policy(
 
 
 class Figures:
-    """A base takes 10 bytes, a job its rank in bytes; its step's tokens are the percents of a worker
-    that it keeps busy alone. Together jobs are as slow as their percents add up to."""
+    """A base takes 10 bytes, a job its rank in bytes; its step's tokens are the percents of a
+    worker that it keeps busy alone. Together jobs are as slow as their percents add up to."""
 
     version = 0
 
@@ -138,7 +138,8 @@ class LittleWorld:
             cluster.reservations[reservation.job_id] = reservation
         for leave in plan.leaves:
             before = cluster.find(leave.job_id)
-            assert before is not None and before.worker_id == leave.worker_id
+            assert before is not None
+            assert before.worker_id == leave.worker_id
             waited = before.placed_at - before.queued_at
             if waited >= cluster.policy.starvation_seconds:
                 waited = 0.0

@@ -87,7 +87,7 @@ def _trial(
     given = own.get("adapter") or adapter
     if not isinstance(given, Mapping):
         raise InvalidRequest(
-            f"grid.adapter holds whole adapters, such as {{\"type\": \"paca\"}}; got {given!r}",
+            f'grid.adapter holds whole adapters, such as {{"type": "paca"}}; got {given!r}',
             param=f"{GRID}adapter",
         )
     wanted = dict(given)

@@ -26,6 +26,8 @@ STEPS_A_WORKER = 8
 #: Seconds after which the first of the queue are looked at again though nothing has changed.
 RELOOK_SECONDS = 30.0
 _NOTHING = Load()
+#: What so many unlike jobs take is remembered.
+_REMEMBERED = 1 << 14
 _NOBODY: list[list[str]] = [[] for _ in range(LOAD_STEPS)]
 
 
@@ -229,6 +231,8 @@ class Cluster:
         key = (job.size, job.memory_ratio, job.base_model)
         found = self._takes.get(key)
         if found is None:
+            if len(self._takes) >= _REMEMBERED:
+                self._takes.clear()
             found = self._takes[key] = tuple(self._measured(job))
         return found
 
@@ -326,7 +330,9 @@ class Cluster:
 
     def _list(self, worker: WorkerView, load: Load) -> None:
         if load.base_model is None:
-            insort(self._idle.setdefault(worker.base_model, []), (worker.kind.budget_bytes, worker.id))
+            insort(
+                self._idle.setdefault(worker.base_model, []), (worker.kind.budget_bytes, worker.id)
+            )
             self._listed[worker.id] = worker.base_model, -1
         else:
             steps = self._busy.setdefault(load.base_model, [[] for _ in range(LOAD_STEPS)])

@@ -15,6 +15,8 @@ from pando_shared.speed import SpeedModel, assumed_speed
 
 #: What a second of a disk and a bus brings of a base.
 _LOADED_BYTES_A_SECOND = 1 << 30
+#: So many jobs' bytes are remembered: measured ones differ from job to job without end.
+_REMEMBERED = 1 << 16
 
 
 class LearntPredictor:
@@ -51,6 +53,8 @@ class LearntPredictor:
         key = (job.size, job.memory_ratio, worker.kind, job.base_model)
         found = self._footprints.get(key)
         if found is None:
+            if len(self._footprints) >= _REMEMBERED:
+                self._footprints.clear()
             base = self.catalogue.get(job.base_model)
             if base is None:
                 return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from pando_shared.adapters import AdapterConfig
@@ -39,7 +39,7 @@ class WorkerKind:
     device_kind: str
     budget_bytes: int
     token_budget: int
-    base_format: BaseFormat = BaseFormat()
+    base_format: BaseFormat = field(default_factory=BaseFormat)
     host_budget_bytes: int | None = None
     rows_on_disk: bool = False
     base_model: str | None = None
@@ -63,7 +63,6 @@ class WorkerKind:
         )
 
 
-@cache
 def job_size(
     adapter: AdapterConfig, step_tokens: float, longest: int = 0, out_of_memory: int = 0
 ) -> JobSize:

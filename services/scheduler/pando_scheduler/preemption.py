@@ -114,7 +114,7 @@ def _weight(draft: Draft, job: JobView) -> float:
 
 
 def _keep_guarantees(draft: Draft, candidates: Iterable[JobView]) -> Iterator[JobView]:
-    """Those whose tenants, if all before them have left too, still have what they are guaranteed."""
+    """Those whose tenants, with all before them gone too, still have what they are guaranteed."""
     borrowed: dict[str, float] = {}
     for job in candidates:
         assert job.worker_id is not None
@@ -208,8 +208,8 @@ def _on(
 
 
 def _has_room(draft: Draft, job: JobView, worker: WorkerView, without: Iterable[JobView]) -> bool:
-    """Whether the job could join if these left: by memory, by what its class may suffer, and by what
-    it would add."""
+    """Whether the job could join if these left: by memory, by what its class may suffer, and by
+    what it would add."""
     gone = {other.id for other in without}
     left = {i: other for i, other in draft.here(worker.id).items() if i not in gone}
     load: Load = draft.cluster.load_of(worker, left)

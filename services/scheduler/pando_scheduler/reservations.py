@@ -77,9 +77,9 @@ def _is_behind(draft: Draft, job: JobView) -> bool:
         if other.id == job.id:
             return False
         has_one = other.id in draft.joins or other.id in draft.reserved
-        if not has_one and other.id not in draft.cluster.reservations and other.held is None:
-            if next(_able(draft, other), None) is not None:
-                return True
+        waits = not has_one and other.id not in draft.cluster.reservations and other.held is None
+        if waits and next(_able(draft, other), None) is not None:
+            return True
     return False
 
 

@@ -26,6 +26,8 @@ from pando_shared.jobs import YieldCause
 _PREEMPTIONS_A_PASS = 16
 #: So many of the queue's first are looked at again now and then, though nothing has changed.
 _RELOOKED = 64
+#: So many of a tenant's first, of each class and base, may get what it is guaranteed.
+_FIRST = 8
 #: So many of the queue's first are looked at for the workers that have changed.
 _WALKED = 1024
 #: Of more workers that have changed, a job's best is found faster among all.
@@ -59,7 +61,8 @@ def _fill(draft: Draft) -> None:
     """Seat whom there is room for. Whenever others have left for a job, begin again at the head of
     the queue: what they leave free is for whoever comes first."""
     tried = _Tried(Takers(draft))
-    while _Round(draft, tried).go() and len(draft.leaves) < _PREEMPTIONS_A_PASS:
+    most = len(draft.leaves) + _PREEMPTIONS_A_PASS
+    while _Round(draft, tried).go() and len(draft.leaves) < most:
         pass
 
 
@@ -197,8 +200,9 @@ class _Round:
 
 def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
     """Jobs whose standing has changed: those that are new to all workers; and those that may now
-    take others' places, since their patience is over, their reservation is due or to be made, or
-    they are the first of the queue, which are looked at again now and then."""
+    take others' places, since their patience is over, their reservation is due or to be made, their
+    tenant has less than it is guaranteed, or they are the first of the queue, which are looked at
+    again now and then."""
     cluster, now = draft.cluster, draft.now
     waiting = cluster.waiting
     if not len(waiting):
@@ -217,7 +221,15 @@ def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
         if job.id not in cluster.reservations and job.held is None
     )
     entitled.update(islice(unreserved, reservations.most_reserved(cluster)))
+    for tenant in _short_of_their_guarantee(draft):
+        entitled.update(job.id for job in waiting.first_of(tenant, _FIRST))
     if cluster.relook_due(now):
         first = waiting.in_order(draft.levels(), [])
         entitled.update(job.id for job in islice(first, _RELOOKED))
     return new, entitled
+
+
+def _short_of_their_guarantee(draft: Draft) -> list[str]:
+    policy = draft.policy
+    named = [tenant for tenant in draft.cluster.waiting.tenants if policy.tenant(tenant).guaranteed]
+    return [t for t in named if draft.tenant_use(t) < policy.tenant(t).guaranteed]

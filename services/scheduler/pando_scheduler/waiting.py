@@ -17,7 +17,7 @@ _Place: TypeAlias = tuple[int, float, str, JobView]
 
 
 class WaitingJobs:
-    """Queued jobs by class, tenant and base. Putting and dropping cost O(log n) and a move in memory."""
+    """Queued jobs by class, tenant and base. Putting and dropping cost O(log n) and a move."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[int, str, str], list[_Place]] = {}
@@ -46,6 +46,11 @@ class WaitingJobs:
         """A tenant's waiting jobs."""
         lines = (line for (_, whose, _), line in self._lines.items() if whose == tenant)
         return [place[-1] for line in lines for place in line]
+
+    def first_of(self, tenant: str, most: int) -> list[JobView]:
+        """Of a tenant's waiting jobs, by class and base, the first."""
+        lines = (line for (_, whose, _), line in self._lines.items() if whose == tenant)
+        return [place[-1] for line in lines for place in line[:most]]
 
     def put(self, job: JobView) -> None:
         """Add a job, or replace what was known of it."""

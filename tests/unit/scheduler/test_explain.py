@@ -147,7 +147,7 @@ def test_its_tenant_is_at_its_limit() -> None:
 def test_the_worker_is_reserved_for_another() -> None:
     starved, job = job_view(12, waited=1e5), job_view(1)
     cluster = cluster_of(worker_view(), job_view(5, on="w1"), starved, job)
-    cluster.reservations[starved.id] = Reservation(starved.id, "w1", NOW + 300)
+    cluster.reservations[starved.id] = Reservation(starved.id, "w1", NOW + 100)
     assert told(cluster, job) == (
         "worker w1, which has room for it, is reserved for a job that has waited too long"
     )

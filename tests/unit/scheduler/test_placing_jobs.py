@@ -7,6 +7,7 @@ from scheduling import RULES, SchedulerBench
 
 from pando_shared.codec import decode
 from pando_shared.jobs import Job, JobState, Priority, YieldCause
+from pando_shared.policy import Policy
 
 
 def test_a_queued_job_is_leased_recorded_and_sent(bench: SchedulerBench) -> None:
@@ -75,16 +76,19 @@ def test_a_job_that_has_starved_gets_a_worker_of_its_own(bench: SchedulerBench) 
     resident = bench.job(rank=200, created_at=EPOCH_START - 3000)
     bench.tick()
     large = bench.job(rank=200, created_at=EPOCH_START)
-    bench.advance(8 * 3600 + 1)
+    bench.advance(Policy().starvation_seconds + 1)
     bench.tick()
+    [reservation] = bench.loop.cluster.reservations.values()
+    assert (reservation.job_id, reservation.worker_id) == (large.id, "w1")
+    bench.advance(reservation.due - bench.clock.now() - 10)
     small = bench.job(rank=20, created_at=bench.clock.now())
     bench.tick()
     bench.advance(2)
     bench.tick()
-    # The small one would fit, but not be gone when the large one's turn comes.
+    # The small one would fit, but the large one's turn comes in a moment.
     assert bench.store.get_job(small.id).state is JobState.QUEUED
     assert "reserved" in bench.reason(small.id)
-    bench.advance(3601)
+    bench.advance(10)
     bench.tick()
     yielding = bench.store.get_job(resident.id).yielding
     assert yielding is not None

@@ -62,7 +62,7 @@ def _without_rules(policy: Policy) -> Policy:
 
 
 def _seat_in_order(order: Order, fused: bool) -> Callable[[Cluster, float, Known], Plan]:
-    """Go through the queue in an order; whoever finds a worker takes it, and keeps it to the end."""
+    """Go through the queue in an order; whoever finds a worker keeps it to the end."""
 
     def plan(cluster: Cluster, now: float, known: Known) -> Plan:
         draft = Draft(cluster, now)
@@ -161,7 +161,7 @@ def _by_class(job: JobView, known: Known) -> tuple[float | str, ...]:
 
 
 def _least_attained(job: JobView, known: Known) -> tuple[float | str, ...]:
-    """Two queues, as Tiresias has: who has had an hour of a worker stands behind all who have not."""
+    """Two queues, as Tiresias has: who has had an hour of a worker is behind all who have not."""
     return int(known.attained(job.id) >= 3600.0), job.created_at, job.id
 
 

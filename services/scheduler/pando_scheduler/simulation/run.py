@@ -11,8 +11,8 @@ class Outcome:
     """One job's fate. Times are seconds since the trace began; None: it never came to that.
 
     `waited` is all its time in the queue, also after it was preempted or lost; `alone` the time
-    that it would have taken on a whole worker; `bypass_excess` by how much it was starved beyond the
-    promised bound (0: within it).
+    that it would have taken on a whole worker; `bypass_excess` by how much it was starved beyond
+    the promised bound (0: within it).
     """
 
     id: str

@@ -310,7 +310,7 @@ class _World:
                 tenants[live.arrival.tenant].service += used
 
     def _share(self, site: _Site) -> None:
-        """Give the machine's jobs their speeds from now on, and find when the next thing happens."""
+        """Give the machine's jobs their speeds from now on, and see when the next thing happens."""
         site.version += 1
         ready = [live for live in site.jobs.values() if live.ready_at <= self.now]
         weights = self._weights(ready) if self.contender.by_tenant else None
