@@ -122,11 +122,28 @@ def footprint_on(
 ) -> Footprint:
     """What a job adds to `worker` on `base`, by what was learnt of adapters like its own, or of
     itself: `memory_ratio` and `out_of_memory` are the job's. `longest`: its longest sequence."""
+    bare = footprint_of(worker, base, adapter, longest)
+    return learnt_footprint(bare, adapter, learnt, memory_ratio, out_of_memory)
+
+
+def footprint_of(
+    worker: Worker, base: BaseModel, adapter: AdapterConfig, longest: int = 0
+) -> Footprint:
+    """What the byte model says that a job adds to `worker` on `base`."""
     held = worker.base_format
-    bare = footprint(base, adapter, held, worker.device, worker.rows_on_disk, longest)
-    own = bare.device_bytes
+    return footprint(base, adapter, held, worker.device, worker.rows_on_disk, longest)
+
+
+def learnt_footprint(
+    bare: Footprint,
+    adapter: AdapterConfig,
+    learnt: Calibration,
+    memory_ratio: float | None,
+    out_of_memory: int,
+) -> Footprint:
+    """The byte model's answer, corrected by what was learnt."""
     scale = learnt.factor(adapter) if memory_ratio is None else 1.0
-    expected = own * scale * own_scale(memory_ratio, out_of_memory)
+    expected = bare.device_bytes * scale * own_scale(memory_ratio, out_of_memory)
     margin = expected * learnt.margin if memory_ratio is None else 0.0
     return replace(bare, device_bytes=round(expected), margin_bytes=math.ceil(margin))
 

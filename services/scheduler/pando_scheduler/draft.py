@@ -116,7 +116,8 @@ class Draft:
             mine = own[step] if own is not None else ()
             if listed or mine:
                 unchanged = [i for i in listed if i not in self._loads] if self._loads else listed
-                yield step, [*unchanged, *sorted(mine)]
+                if unchanged or mine:
+                    yield step, [*unchanged, *sorted(mine)]
 
     # Decisions
 

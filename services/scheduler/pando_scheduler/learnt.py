@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pando_scheduler.picture import JobSize, JobView, WorkerKind, WorkerView
+from pando_shared.adapters import AdapterConfig
 from pando_shared.calibration import UNLEARNT, Calibration
 from pando_shared.catalogue import BaseModel
-from pando_shared.fleet import footprint_on
+from pando_shared.fleet import footprint_of, learnt_footprint
 from pando_shared.footprint import Footprint
 from pando_shared.memory import Needs
 from pando_shared.room import Room, room_on
@@ -31,6 +32,8 @@ class LearntPredictor:
         self._start_headroom = start_headroom
         self._calibrations: Mapping[tuple[str, str], Calibration] = {}
         self._speeds: Mapping[tuple[str, str], SpeedModel] = {}
+        #: What the byte model says, which nothing that is learnt changes.
+        self._bare: dict[tuple[AdapterConfig, int, WorkerKind, str], Footprint] = {}
         self._forget()
 
     def learn(
@@ -58,17 +61,20 @@ class LearntPredictor:
             base = self.catalogue.get(job.base_model)
             if base is None:
                 return None
-            size = job.size
-            found = self._footprints[key] = footprint_on(
-                worker.kind.worker(),
-                base,
-                size.adapter,
-                size.longest,
-                self._calibration(worker.kind, job.base_model),
-                job.memory_ratio,
-                size.out_of_memory,
-            )
+            found = self._footprints[key] = self._footprint(job, worker.kind, base)
         return found
+
+    def _footprint(self, job: JobView, kind: WorkerKind, base: BaseModel) -> Footprint:
+        size = job.size
+        key = (size.adapter, size.longest, kind, job.base_model)
+        bare = self._bare.get(key)
+        if bare is None:
+            if len(self._bare) >= _REMEMBERED:
+                self._bare.clear()
+            bare = footprint_of(kind.worker(), base, size.adapter, size.longest)
+            self._bare[key] = bare
+        learnt = self._calibration(kind, job.base_model)
+        return learnt_footprint(bare, size.adapter, learnt, job.memory_ratio, size.out_of_memory)
 
     def needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
         room, headroom = self._room(worker.kind, base_model)

@@ -71,9 +71,9 @@ def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat
 
 def _snug(draft: Draft, job: JobView, steps: list[tuple[int, list[str]]]) -> Seat | None:
     """The fullest worker on the base on which the job and all others still train as if alone."""
-    looked = 2 * _COMPARED
+    looked = _COMPARED
     for step, worker_ids in reversed(steps):
-        if step >= STEPS_A_WORKER:
+        if step > STEPS_A_WORKER - _steps_taken(draft, job, worker_ids[0]):
             continue
         for worker_id in worker_ids:
             seat = seat_on(draft, job, worker_id)
@@ -83,6 +83,12 @@ def _snug(draft: Draft, job: JobView, steps: list[tuple[int, list[str]]]) -> Sea
             if not looked:
                 return None
     return None
+
+
+def _steps_taken(draft: Draft, job: JobView, worker_id: str) -> int:
+    """The job's own share of a worker, in whole steps."""
+    demand = draft.predict.demand(job, draft.cluster.workers[worker_id])
+    return int(demand * STEPS_A_WORKER + 1e-9)
 
 
 def _best(

@@ -97,10 +97,15 @@ def has_its_turn(draft: Draft, job: JobView) -> bool:
 
 
 def _spared(draft: Draft, job: JobView, at_once: bool) -> bool:
-    """Whether a job must not be preempted again, or not yet."""
-    if job.preemptions >= draft.policy.max_preemptions or has_its_turn(draft, job):
+    """Whether a job must not be preempted again, or not yet. A class that takes places `at_once`
+    waits for neither: what bounds how often a job leaves for it is that the job starves at last.
+    """
+    if has_its_turn(draft, job):
         return True
-    return not at_once and draft.now - job.placed_at < draft.policy.minimum_run_seconds
+    if at_once:
+        return False
+    often = job.preemptions >= draft.policy.max_preemptions
+    return often or draft.now - job.placed_at < draft.policy.minimum_run_seconds
 
 
 def _borrowed(draft: Draft, tenant: str) -> float:

@@ -31,7 +31,7 @@ class Takers:
             job,
             preemption.for_guarantee,
             YieldCause.RECLAIM,
-            f"its tenant has borrowed what {job.tenant} is guaranteed",
+            "its tenant has borrowed what another is guaranteed",
             job.tenant,
         ):
             return True
