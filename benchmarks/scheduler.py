@@ -156,7 +156,7 @@ def grow(args: argparse.Namespace) -> list[dict[str, Any]]:
     for jobs, workers, load in cases:
         progress(f"growth: {jobs} jobs on {workers} workers, load {load:.2f}")
         rows.append(asdict(growth(jobs, workers, load)))
-    names = ("jobs", "workers", "load", "days", "seconds", "plans", "utilisation")
+    names = ("jobs", "workers", "load", "days", "seconds", "cpu_seconds", "plans", "utilisation")
     print("\nthe simulator")
     print(
         table(

@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,13 +23,16 @@ _LONGEST_HOURS = 168.0
 
 @dataclass(frozen=True)
 class Growth:
-    """`load` is the work offered over what the workers can do one job at a time."""
+    """`load` is the work offered over what the workers can do one job at a time. `cpu_seconds` are
+    those of the one core that it keeps busy, `plan_seconds` those of `seconds` spent in deciding.
+    """
 
     jobs: int
     workers: int
     load: float
     days: float
     seconds: float
+    cpu_seconds: float
     plans: int
     plan_seconds: float
     utilisation: float
@@ -60,6 +64,7 @@ def _measure(jobs: int, workers: int, load: float) -> Growth:
         speed_alone=options.speed.alone_tokens_per_second,
     )
     machines = [Machine(f"w{number:04}", 72 << 30) for number in range(workers)]
+    began = time.process_time()
     run = simulate(arrivals, machines, CONTENDERS["pando"], options)
     useful = sum(sample.useful for sample in run.samples) / max(1, len(run.samples))
     return Growth(
@@ -68,6 +73,7 @@ def _measure(jobs: int, workers: int, load: float) -> Growth:
         load=round(load, 3),
         days=round(run.makespan / 86400, 2),
         seconds=round(run.seconds, 2),
+        cpu_seconds=round(time.process_time() - began, 2),
         plans=run.plans,
         plan_seconds=round(run.plan_seconds, 2),
         utilisation=round(useful, 3),

@@ -62,8 +62,8 @@ class Policy:
     reservation_seconds: float = 600.0
     #: The share of the workers that may be reserved at once; always at least one.
     reserved_share: float = 0.25
-    #: What a job has trained undisturbed, at least, before it is preempted by a class that waits, for
-    #: a guarantee, or for a far shorter job; for the latter it doubles with each time.
+    #: What a job has trained undisturbed, at least, before it is preempted by a class that waits,
+    #: for a guarantee, or for a far shorter job; for the latter it doubles with each time.
     minimum_run_seconds: float = 120.0
     #: How often one job is preempted at most, by a class that waits or for a guarantee.
     max_preemptions: int = 3

@@ -52,6 +52,20 @@ def test_steps(tmp_path: Path) -> None:
     assert "paca: peft, LoRA r8" in printed.splitlines()[-1]
 
 
+def test_scheduler(tmp_path: Path) -> None:
+    printed, told = smoke("scheduler.py", tmp_path)
+    assert [row["jobs"] for row in told["growth"]] == [50]
+    assert all(row["steady_median_seconds"] > 0 for row in told["passes"])
+    assert printed.splitlines()[-1].startswith("50")
+    if "study" not in told:
+        pytest.skip("no traces: set PANDO_TEST_DATA")
+    sides = {row["side"] for row in told["study"]["figures"]}
+    assert {"pando", "fifo-one", "fifo-fused", "minpad", "sjf", "las", "srpt-oracle"} <= sides
+    assert {row["out_of_memory"] for row in told["study"]["cells"]} == {0}
+    assert {row["seeds"] for row in told["study"]["targets"]} == {1}
+    assert "which targets hold" in printed
+
+
 def test_knowledge(tmp_path: Path) -> None:
     printed, told = smoke("knowledge.py", tmp_path)
     assert [row["family"] for row in told["rows"]] == ["LoRA", "PaCA", "dense", "MEFT"]

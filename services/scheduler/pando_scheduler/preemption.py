@@ -198,6 +198,12 @@ def _on(
     here = draft.staying(worker.id)
     candidates = sorted((other for other in here.values() if may_leave(other)), key=last_to_leave)
     victims: list[JobView] = []
+    if draft.load(worker.id).base_model not in (None, job.base_model):
+        if len(candidates) < len(draft.here(worker.id)):
+            return None  # all must leave for another base
+        victims = list(choose(draft, candidates))
+        room = len(victims) == len(candidates) and _has_room(draft, job, worker, victims)
+        return Eviction(worker, tuple(victims)) if room else None
     for candidate in choose(draft, candidates):
         victims.append(candidate)
         if _has_room(draft, job, worker, victims):

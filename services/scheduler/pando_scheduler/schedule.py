@@ -26,8 +26,9 @@ from pando_shared.jobs import YieldCause
 _PREEMPTIONS_A_PASS = 16
 #: So many of the queue's first are looked at again now and then, though nothing has changed.
 _RELOOKED = 64
-#: So many of a tenant's first, of each class and base, may get what it is guaranteed.
-_FIRST = 8
+#: So many whenever a worker has changed; and so many of a tenant's first, of each class and base,
+#: where it has less than it is guaranteed.
+_FIRST = 16
 #: So many of the queue's first are looked at for the workers that have changed.
 _WALKED = 1024
 #: Of more workers that have changed, a job's best is found faster among all.
@@ -201,8 +202,8 @@ class _Round:
 def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
     """Jobs whose standing has changed: those that are new to all workers; and those that may now
     take others' places, since their patience is over, their reservation is due or to be made, their
-    tenant has less than it is guaranteed, or they are the first of the queue, which are looked at
-    again now and then."""
+    tenant has less than it is guaranteed, or they are the first of the queue, where a worker
+    has changed and now and then."""
     cluster, now = draft.cluster, draft.now
     waiting = cluster.waiting
     if not len(waiting):
@@ -223,9 +224,10 @@ def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
     entitled.update(islice(unreserved, reservations.most_reserved(cluster)))
     for tenant in _short_of_their_guarantee(draft):
         entitled.update(job.id for job in waiting.first_of(tenant, _FIRST))
-    if cluster.relook_due(now):
+    looked = _RELOOKED if cluster.relook_due(now) else _FIRST if cluster.dirty else 0
+    if looked:
         first = waiting.in_order(draft.levels(), [])
-        entitled.update(job.id for job in islice(first, _RELOOKED))
+        entitled.update(job.id for job in islice(first, looked))
     return new, entitled
 
 

@@ -13,7 +13,7 @@ from pando_shared.jobs import YieldCause
 
 #: Once so many jobs that are entitled alike have found nobody to take a place from, those behind
 #: them do not try in this plan.
-_TRIES = 4
+_TRIES = 3
 
 
 class Takers:
