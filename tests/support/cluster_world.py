@@ -132,10 +132,7 @@ class LittleWorld:
     def carry_out(self, plan: Plan) -> None:
         cluster, now = self.cluster, self.now
         cluster.settle(now)
-        for job_id in plan.released:
-            cluster.reservations.pop(job_id, None)
-        for reservation in plan.reserved:
-            cluster.reservations[reservation.job_id] = reservation
+        cluster.note_reservations(plan.released, plan.reserved)
         for leave in plan.leaves:
             before = cluster.find(leave.job_id)
             assert before is not None

@@ -72,7 +72,7 @@ class Cluster:
             self.drop_job(job.id, now)
             before = None
         if job.queued:
-            if before is None or before.shape != job.shape or before.held != job.held:
+            if before is None or _asks_differently(before, job):
                 self.fresh.add(job.id)
             self.waiting.put(job)
             return
@@ -92,7 +92,7 @@ class Cluster:
         """Forget a job that has ended."""
         self.fresh.discard(job_id)
         self.waiting.drop(job_id)
-        self.reservations.pop(job_id, None)
+        self._unreserve(job_id)
         worker_id = self._where.pop(job_id, None)
         if worker_id is None:
             return
@@ -102,9 +102,23 @@ class Cluster:
             del self._held[worker_id]
         self._reload(worker_id, now)
         limit = self.policy.tenant(job.tenant).limit
-        if limit is not None:
-            # What it had now is its tenant's to have elsewhere.
+        if limit is not None or job.tenant not in self.in_use:
+            # What it had now is its tenant's to have elsewhere; and one that has no place left may
+            # join where it adds nothing.
             self.fresh.update(waiting.id for waiting in self.waiting.of(job.tenant))
+
+    def note_reservations(self, released: Iterable[str], reserved: Iterable[Reservation]) -> None:
+        """Learn of reservations that were given up, and of new ones."""
+        for job_id in released:
+            self._unreserve(job_id)
+        for reservation in reserved:
+            self.reservations[reservation.job_id] = reservation
+
+    def _unreserve(self, job_id: str) -> None:
+        """The worker is open to others again."""
+        reservation = self.reservations.pop(job_id, None)
+        if reservation is not None and reservation.worker_id in self.workers:
+            self.dirty.add(reservation.worker_id)
 
     def find(self, job_id: str) -> JobView | None:
         worker_id = self._where.get(job_id)
@@ -365,6 +379,11 @@ def _device(worker: WorkerView) -> Hashable:
     """What makes jobs take alike of two workers."""
     kind = worker.kind
     return kind.device, kind.device_kind, kind.token_budget, kind.base_format, kind.rows_on_disk
+
+
+def _asks_differently(before: JobView, after: JobView) -> bool:
+    """Whether a waiting job may be placed where it might not before."""
+    return before.shape != after.shape or before.held != after.held or before.avoids != after.avoids
 
 
 def _bears_differently(before: JobView, after: JobView) -> bool:

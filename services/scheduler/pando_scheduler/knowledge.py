@@ -56,10 +56,17 @@ class Knowledge:
                 self._speed((base_model, device_kind))
         self._predict.learn(dict(self.calibrations), dict(self.speeds))
         self._cluster.set_usage(self._store.usage(), now)
-        for fields in json.loads(self._texts.get(_RESERVATIONS, "[]")):
-            reservation = Reservation(**fields)
-            self._cluster.reservations[reservation.job_id] = reservation
+        self._cluster.note_reservations((), self._recalled_reservations())
         self._reserved = dict(self._cluster.reservations)
+
+    def _recalled_reservations(self) -> list[Reservation]:
+        """What another version wrote in a form that is not understood is made anew."""
+        try:
+            rows = json.loads(self._texts.get(_RESERVATIONS, "[]"))
+            return [Reservation(**fields) for fields in rows]
+        except (TypeError, ValueError):
+            log.warning("the reservations that are kept cannot be read; they are made anew")
+            return []
 
     def learn(self, now: float) -> None:
         """Take in reports of rounds, and probes of bases that workers have loaded."""

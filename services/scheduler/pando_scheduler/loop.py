@@ -184,10 +184,7 @@ class SchedulerLoop:
     def _apply(self, plan: Plan, now: float) -> None:
         """Carry a plan out, round by round."""
         mirror, cluster = self._mirror, self.cluster
-        for job_id in plan.released:
-            cluster.reservations.pop(job_id, None)
-        for reservation in plan.reserved:
-            cluster.reservations[reservation.job_id] = reservation
+        cluster.note_reservations(plan.released, plan.reserved)
         decisions: list[Decision] = []
         for leave in plan.leaves:
             job = mirror.jobs[leave.job_id]

@@ -109,7 +109,9 @@ def _spared(draft: Draft, job: JobView, at_once: bool) -> bool:
 
 
 def _borrowed(draft: Draft, tenant: str) -> float:
-    return draft.tenant_use(tenant) - draft.policy.tenant(tenant).guaranteed
+    """What a tenant uses beyond its guarantee, now and by what is planned so far."""
+    use = min(draft.tenant_use(tenant), draft.cluster.in_use.get(tenant, 0.0))
+    return use - draft.policy.tenant(tenant).guaranteed
 
 
 def _weight(draft: Draft, job: JobView) -> float:

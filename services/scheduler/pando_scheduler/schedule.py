@@ -63,8 +63,11 @@ def _fill(draft: Draft) -> None:
     the queue: what they leave free is for whoever comes first."""
     tried = _Tried(Takers(draft))
     most = len(draft.leaves) + _PREEMPTIONS_A_PASS
-    while _Round(draft, tried).go() and len(draft.leaves) < most:
-        pass
+    while _Round(draft, tried).go():
+        if len(draft.leaves) >= most:
+            # Nobody else leaves in this plan; whoever finds a seat without that still gets it.
+            _Round(draft, tried, may_take=False).go()
+            return
 
 
 @dataclass(slots=True)
@@ -81,9 +84,10 @@ class _Round:
     """One time through the queue, in order: all of it while a worker that has changed is open;
     beyond that only those jobs whose own standing has changed."""
 
-    def __init__(self, draft: Draft, tried: _Tried):
+    def __init__(self, draft: Draft, tried: _Tried, may_take: bool = True):
         self._draft = draft
         self._tried = tried
+        self._may_take = may_take
         self._starved_since = draft.now - draft.policy.starvation_seconds
         self._full = Misses()  # asked of all workers
         self._shut = Misses()  # asked of those that have changed
@@ -119,6 +123,8 @@ class _Round:
         if new:
             tried.looked.add(job.id)
         elif job.id not in self._entitled:
+            return
+        if not self._may_take:
             return
         if job.queued_at <= self._starved_since:
             if reservations.honour(draft, job):

@@ -370,10 +370,7 @@ class _World:
         cluster = self.cluster
         settled = not plan
         cluster.settle(self.now)
-        for job_id in plan.released:
-            cluster.reservations.pop(job_id, None)
-        for reservation in plan.reserved:
-            cluster.reservations[reservation.job_id] = reservation
+        cluster.note_reservations(plan.released, plan.reserved)
         if settled:
             return
         touched: dict[str, _Site] = {}
