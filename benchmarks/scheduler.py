@@ -2,11 +2,12 @@
 
     python benchmarks/scheduler.py [--traces FOLDER] [--seeds N] [--section NAME] [--json FILE]
 
-Three sections. `study`: weeks of the Philly trace at several loads, Pando against seven policies
-that get the same machines and predictions, over several seeds; and which targets hold. `passes`:
-what one decision takes, from cold and after small changes. `growth`: the simulator over 100 to
-100,000 jobs, and a million with --million, which takes minutes. --merge keeps the sections of an
-earlier file that this run leaves out.
+Four sections. `study`: weeks of the Philly trace at several loads, Pando against six policies
+that get the same machines and predictions, over several seeds; and which targets hold. `classes`:
+the same with priority classes, for those that obey them. `passes`: what one decision takes, from
+cold and after small changes. `growth`: the simulator over 100 to 100,000 jobs, and a million with
+--million, which takes minutes. --merge keeps the sections of an earlier file that this run leaves
+out.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     trace = args.traces / "philly.csv"
     found = noted(cells(trace, weeks, args.loads, args.seeds, args.thin, lengths), progress)
     rows = figures(found)
-    reached = [*targets(found, "pando"), *targets(found, "pando, fairness 0.5")]
+    reached = targets(found, "pando")
     _print_figures(rows)
     _print_targets(reached)
     return {"cells": [asdict(cell) for cell in found], "figures": rows, "targets": reached}

@@ -24,9 +24,7 @@ WEEK_SECONDS = 7 * 24 * 3600.0
 BUDGET_BYTES = 72 << 30
 #: By name: the contender, and the policy it works by.
 SIDES: dict[str, tuple[str, Policy]] = {
-    "pando": ("pando", Policy()),
-    "pando, fairness 0.5": ("pando", Policy(fairness=0.5)),
-    **{name: (name, Policy()) for name in CONTENDERS if name not in ("pando", "priority")},
+    name: (name, Policy()) for name in CONTENDERS if name != "priority"
 }
 #: What only this project obeys is told apart: a trace knows no classes.
 CLASS_SIDES = ("pando", "fifo-fused", "priority")

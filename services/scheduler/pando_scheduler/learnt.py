@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from pando_scheduler.picture import JobSize, JobView, WorkerKind, WorkerView
-from pando_shared.adapters import AdapterConfig
 from pando_shared.calibration import UNLEARNT, Calibration
 from pando_shared.catalogue import BaseModel
 from pando_shared.fleet import footprint_of, learnt_footprint
@@ -33,7 +32,7 @@ class LearntPredictor:
         self._calibrations: Mapping[tuple[str, str], Calibration] = {}
         self._speeds: Mapping[tuple[str, str], SpeedModel] = {}
         #: What the byte model says, which nothing that is learnt changes.
-        self._bare: dict[tuple[AdapterConfig, int, WorkerKind, str], Footprint] = {}
+        self._bare: dict[Hashable, Footprint] = {}
         self._forget()
 
     def learn(
@@ -66,7 +65,8 @@ class LearntPredictor:
 
     def _footprint(self, job: JobView, kind: WorkerKind, base: BaseModel) -> Footprint:
         size = job.size
-        key = (size.adapter, size.longest, kind, job.base_model)
+        form = (kind.device, kind.base_format, kind.rows_on_disk)
+        key = (size.adapter, size.longest, form, job.base_model)
         bare = self._bare.get(key)
         if bare is None:
             if len(self._bare) >= _REMEMBERED:

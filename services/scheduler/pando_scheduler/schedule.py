@@ -181,6 +181,9 @@ class _Round:
         due = [job for job in found if job is not None]
         if not (self._open or due):
             return
+        if len(waiting) == len(due) == 1:
+            yield due[0]  # which needs no order
+            return
         levels, since = self._draft.levels(), self._starved_since
 
         def key(job: JobView) -> tuple[object, ...]:
@@ -231,7 +234,9 @@ def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
     for tenant in _short_of_their_guarantee(draft):
         entitled.update(job.id for job in waiting.first_of(tenant, _FIRST))
     looked = _RELOOKED if cluster.relook_due(now) else _FIRST if cluster.dirty else 0
-    if looked:
+    if len(waiting) <= looked:
+        entitled.update(job.id for job in waiting)
+    elif looked:
         first = waiting.in_order(draft.levels(), [])
         entitled.update(job.id for job in islice(first, looked))
     return new, entitled
