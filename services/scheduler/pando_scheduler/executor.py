@@ -26,6 +26,7 @@ from pando_shared.clock import Clock
 from pando_shared.errors import Conflict, NotFound, Unavailable
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobFailure, JobState, Lease, YieldCause
+from pando_shared.policy import Policy
 from pando_shared.records import Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
@@ -42,13 +43,21 @@ class Executor:
     """Turns decisions into changes of the store, records in storage and messages."""
 
     def __init__(
-        self, store: Store, storage: Storage, messenger: Messenger, clock: Clock, rules: Rules
+        self,
+        store: Store,
+        storage: Storage,
+        messenger: Messenger,
+        clock: Clock,
+        rules: Rules,
+        policy: Callable[[], Policy],
     ):
+        """`policy` gives the one in force."""
         self._store = store
         self._storage = storage
         self._messenger = messenger
         self._clock = clock
         self._rules = rules
+        self._policy = policy
 
     def execute(self, decision: Decision) -> int:
         """Carry out one decision; tells how many jobs it placed.
@@ -176,10 +185,17 @@ class Executor:
             preemptions=job.preemptions + _is_preempted(job),
             yielding=None,
             queued_at=now,
+            waited_seconds=self._credit(job),
         )
         why = decision.reason if job.yielding is None else job.yielding.reason
         message = f"Queued again, from the last checkpoint: {why}"
         return Change(requeued, (Event(now, message, level="warn" if decision.lost else "info"),))
+
+    def _credit(self, job: Job) -> float:
+        """What a job that leaves had waited counts on, unless it has had its turn for it: else it
+        would come before all others each time again."""
+        starved = job.waited_seconds >= self._policy().starvation_seconds
+        return 0.0 if starved else job.waited_seconds
 
     def _failed(self, job: Job, decision: Fail) -> Change:
         job.fenced(decision.epoch)

@@ -75,7 +75,12 @@ class SchedulerLoop:
         self._store, self._clock = around.store, around.clock
         self._predict = predict
         self._executor = Executor(
-            around.store, around.storage, around.messenger, around.clock, rules
+            around.store,
+            around.storage,
+            around.messenger,
+            around.clock,
+            rules,
+            lambda: self.cluster.policy,
         )
         self._prepares: dict[str, PrepareSends] = {}
         self._led_at: float | None = None

@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 from scheduling import SchedulerBench
 
 from pando_shared.jobs import JobState, Priority, YieldCause
+from pando_shared.policy import Policy
 
 
 def settle_leavers(bench: SchedulerBench) -> None:
@@ -92,3 +93,19 @@ def test_one_tenant_alone_needs_no_shares(bench: SchedulerBench) -> None:
     bench.tick()
     [planned] = bench.planned()
     assert planned.shares == {}
+
+
+def test_what_was_waited_counts_on_until_it_has_brought_a_place(bench: SchedulerBench) -> None:
+    starvation = Policy().starvation_seconds
+    for waited, credit in ((3600.0, 3600.0), (starvation, 0.0)):
+        name = f"w{waited:.0f}"
+        bench.worker(name, models=(name,))
+        job = bench.job(model=name, queued_at=bench.clock.now() - waited)
+        bench.tick()
+        assert bench.store.get_job(job.id).waited_seconds == waited
+        bench.store.set_draining(name, bench.clock.now())
+        bench.tick()
+        bench.give_back(job.id)
+        bench.tick()
+        back = bench.store.get_job(job.id)
+        assert (back.state, back.waited_seconds) == (JobState.QUEUED, credit)

@@ -92,7 +92,8 @@ def resume_job(job: OwnJobDep, services: ServicesDep) -> JobObject:
             raise IllegalTransition(
                 f"job {job.id} is {job.state.value}; only a paused job can be resumed"
             )
-        return replace(job.to(JobState.QUEUED), queued_at=now)
+        # It begins to wait anew: pausing must not keep a place in the queue.
+        return replace(job.to(JobState.QUEUED), queued_at=now, waited_seconds=0.0)
 
     return _change(services, job, resumed, "Fine-tuning job resumed")
 
