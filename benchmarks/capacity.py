@@ -12,52 +12,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
+from pando_scheduler.simulation.base_models import KNOWN
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.admission import fits
 from pando_shared.base_format import Dtype, base_bytes, base_format
-from pando_shared.catalogue import BaseModel, Linear
+from pando_shared.catalogue import BaseModel
 from pando_shared.fleet import default_token_budget, predict_on, token_budget_on
 from pando_shared.settings import Settings
 from pando_shared.workers import Worker
 
 CARDS_GB = (12, 24, 40, 80, 141)
 DTYPES: tuple[Dtype, ...] = ("bfloat16", "int8", "nf4")
-KEY_VALUE, VOCABULARY = 1024, 128_256
 
 
-def llama(name: str, layers: int, hidden: int, feed_forward: int) -> BaseModel:
-    linears = (
-        Linear("q_proj", hidden, hidden, layers),
-        Linear("k_proj", hidden, KEY_VALUE, layers),
-        Linear("v_proj", hidden, KEY_VALUE, layers),
-        Linear("o_proj", hidden, hidden, layers),
-        Linear("gate_proj", hidden, feed_forward, layers),
-        Linear("up_proj", hidden, feed_forward, layers),
-        Linear("down_proj", feed_forward, hidden, layers),
-    )
-    in_blocks = sum(linear.in_features * linear.out_features * layers for linear in linears)
-    parameters = in_blocks + 2 * VOCABULARY * hidden + (2 * layers + 1) * hidden
-    return BaseModel(
-        name=name,
-        path="",
-        hidden_size=hidden,
-        intermediate_size=feed_forward,
-        layers=layers,
-        heads=hidden // 128,
-        kv_heads=8,
-        head_dim=128,
-        vocab_size=VOCABULARY,
-        max_positions=131_072,
-        weight_bytes=2 * parameters,
-        parameters=parameters,
-        linears=linears,
-        tied=False,
-    )
-
-
-BASES = (llama("8B", 32, 4096, 14336), llama("70B", 80, 8192, 28672))
+BASES = tuple(replace(KNOWN[f"llama-3.1-{size.lower()}"], name=size) for size in ("8B", "70B"))
 
 
 def worker_of(card_gb: int, dtype: Dtype) -> Worker:

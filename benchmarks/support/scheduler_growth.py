@@ -14,7 +14,8 @@ from pando_scheduler.simulation.base_models import DEFAULT, catalogue_of
 from pando_scheduler.simulation.contenders import CONTENDERS
 from pando_scheduler.simulation.lengths import conversations
 from pando_scheduler.simulation.synthetic import mean_seconds, synthetic_arrivals
-from pando_scheduler.simulation.world import WorldOptions, simulate
+from pando_scheduler.simulation.world import simulate
+from pando_scheduler.simulation.world_options import WorldOptions
 
 YEAR_SECONDS = 365 * 24 * 3600.0
 _LONGEST_HOURS = 168.0

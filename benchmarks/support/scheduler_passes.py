@@ -155,7 +155,7 @@ def pass_times(queued: int, workers: int, tenants: int, passes: int = STEADY_PAS
         steady.append(seconds)
         crowd.carry_out(cluster, plan)
     anew = crowd.cluster(cluster.workers.values(), crowd.jobs.values())
-    anew.set_usage({t: m.usage(t) for t, m in cluster.meters.items()}, crowd.now)
+    anew.accounts.recall({t: m.usage(t) for t, m in cluster.accounts.meters.items()}, crowd.now)
     _, cold = _timed(anew, crowd.now)
     steady.sort()
     return PassTimes(

@@ -16,7 +16,8 @@ from pando_scheduler.simulation.lengths import LengthMix
 from pando_scheduler.simulation.measures import measure
 from pando_scheduler.simulation.philly import philly_arrivals
 from pando_scheduler.simulation.spread import Spread, ratio, spread
-from pando_scheduler.simulation.world import WorldOptions, simulate
+from pando_scheduler.simulation.world import simulate
+from pando_scheduler.simulation.world_options import WorldOptions
 from pando_shared.jobs import Priority
 from pando_shared.policy import Policy
 

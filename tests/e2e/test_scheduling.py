@@ -267,6 +267,21 @@ def test_another_scheduler_takes_over_within_ten_seconds(fair: LocalStack, heavy
     store.close()
 
 
+def test_a_killed_worker_costs_what_came_after_the_last_checkpoint_and_no_more(
+    fair: LocalStack, heavy: Tenant
+) -> None:
+    job = heavy.start("tiny", batch_size=16, max_steps=1000, n_epochs=1000)
+    heavy.wait(job, lambda job: job.progress["checkpoint_step"] > 0)  # type: ignore[attr-defined]
+    kept = heavy.get(job).progress["checkpoint_step"]  # type: ignore[attr-defined]
+    child = fair.training_child()
+    assert child is not None
+    child.kill()  # in the middle of a round
+    assert eventually(lambda: any(" resumed from step " in m for m in heavy.messages(job)))
+    (resumed,) = (m for m in heavy.messages(job) if " resumed from step " in m)
+    assert int(resumed.split(" step ")[1].split()[0]) >= kept
+    cancel(heavy, job)
+
+
 def test_a_job_that_kills_each_worker_it_touches_is_quarantined(
     fair: LocalStack, heavy: Tenant
 ) -> None:

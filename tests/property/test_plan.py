@@ -71,7 +71,7 @@ def check(world: LittleWorld) -> None:
     for worker_id, view in cluster.workers.items():
         assert memory_used(cluster, worker_id) <= view.kind.budget_bytes
         assert len({held.base_model for held in cluster.on(worker_id).values()}) <= 1
-    for tenant, use in cluster.in_use.items():
+    for tenant, use in cluster.accounts.in_use.items():
         limit = cluster.policy.tenant(tenant).limit
         assert limit is None or use <= limit + 1e-6
 
@@ -167,10 +167,11 @@ def test_looking_at_what_changed_decides_as_looking_at_everything(
         fresh.put_worker(view, world.now)
     for view in [*world.cluster.placed(), *world.cluster.waiting]:
         fresh.put_job(view, world.now)
-    fresh.set_usage({t: m.usage(t) for t, m in world.cluster.meters.items()}, world.now)
+    meters = world.cluster.accounts.meters
+    fresh.accounts.recall({t: m.usage(t) for t, m in meters.items()}, world.now)
     fresh.reservations.update(world.cluster.reservations)
-    for tenant, meter in world.cluster.meters.items():
-        fresh.meters[tenant].rate = meter.rate
+    for tenant, meter in meters.items():
+        fresh.accounts.meters[tenant].rate = meter.rate
     cold = schedule(fresh, world.now)
     assert plan == cold
 
@@ -184,7 +185,7 @@ def test_reclaiming_leaves_everybody_their_guarantee(
     world.add(*queue)
     for _ in range(30):
         plan = schedule(world.cluster, world.now)
-        use = dict(world.cluster.in_use)
+        use = dict(world.cluster.accounts.in_use)
         for leave in plan.leaves:
             if leave.cause is YieldCause.RECLAIM:
                 victim = world.cluster.find(leave.job_id)

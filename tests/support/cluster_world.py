@@ -91,7 +91,6 @@ def placed(view: JobView, worker_id: str, since: float = 0.0) -> JobView:
         worker_id=worker_id,
         running=True,
         placed_at=since,
-        saved_at=since,
         ends_at=since + view.seconds_left,
     )
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pando_scheduler.cluster import LOAD_STEPS, Cluster, load_step
+from pando_scheduler.cluster import Cluster
 from pando_scheduler.fairness import levels
 from pando_scheduler.picture import JobView, Load, Reservation, WorkerView
 from pando_scheduler.plan import Join, Leave, Plan
+from pando_scheduler.worker_lists import LOAD_STEPS, load_step
 from pando_shared.jobs import YieldCause
 
 
@@ -72,7 +73,7 @@ class Draft:
     def tenant_use(self, tenant: str) -> float:
         """What a tenant's jobs take, in workers."""
         found = self._in_use.get(tenant)
-        return self.cluster.in_use.get(tenant, 0.0) if found is None else found
+        return self.cluster.accounts.in_use.get(tenant, 0.0) if found is None else found
 
     def claim_with(self, job: JobView, worker: WorkerView) -> float:
         """What the job's tenant may come to take with it on a worker, in workers."""
@@ -84,24 +85,24 @@ class Draft:
 
     def _claims_elsewhere(self, tenant: str, worker_id: str) -> float:
         found = self._claims.get(tenant)
-        total = self.cluster.claims.get(tenant, 0.0) if found is None else found
+        total = self.cluster.accounts.claims.get(tenant, 0.0) if found is None else found
         if worker_id in self._loads:
             return total - self._claim(self.cluster.workers[worker_id], tenant)
-        return total - self.cluster.claim_on(tenant, worker_id)
+        return total - self.cluster.accounts.claim_on(tenant, worker_id)
 
     def levels(self) -> Mapping[str, int]:
         """How far each tenant with jobs is over its share, in octaves."""
         if self._levels is None:
             cluster = self.cluster
-            tenants = {*cluster.waiting.tenants, *cluster.in_use}
-            self._levels = levels(cluster.meters, tenants, self.policy, self.now)
+            tenants = {*cluster.waiting.tenants, *cluster.accounts.in_use}
+            self._levels = levels(cluster.accounts.meters, tenants, self.policy, self.now)
         return self._levels
 
     # Where there may be room
 
     def idle(self, base_model: str | None) -> Iterator[str]:
         """Idle workers with this base in memory, smallest first."""
-        for _, worker_id in self.cluster.idle(base_model):
+        for _, worker_id in self.cluster.lists.idle(base_model):
             if worker_id not in self._loads:
                 yield worker_id
         # One that the plan has emptied still has its old base in memory.
@@ -112,7 +113,7 @@ class Draft:
     def busy(self, base_model: str) -> Iterator[tuple[int, list[str]]]:
         """Workers in use on a base, by the step of their load, the emptiest first."""
         own = self._steps.get(base_model)
-        for step, listed in enumerate(self.cluster.busy(base_model)):
+        for step, listed in enumerate(self.cluster.lists.busy(base_model)):
             mine = own[step] if own is not None else ()
             if listed or mine:
                 unchanged = [i for i in listed if i not in self._loads] if self._loads else listed

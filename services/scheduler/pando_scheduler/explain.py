@@ -157,7 +157,7 @@ class Explainer:
         least = min(self._draft.claim_with(job, worker) for worker in near)
         if any(within_limit(self._draft, job, worker) for worker in near):
             return None
-        use = self._cluster.claims.get(job.tenant, 0.0)
+        use = self._cluster.accounts.claims.get(job.tenant, 0.0)
         return _Cause(
             f"its tenant has {use:.2f} workers, with it {least:.2f}, and may have {limit:g} at once"
         )

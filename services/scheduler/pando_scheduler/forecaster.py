@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from prometheus_client import Histogram
+
 from pando_scheduler.forecast import changed, forecast
 from pando_scheduler.metrics import SchedulerMetrics
 from pando_scheduler.mirror import Mirror
@@ -40,19 +44,24 @@ class Forecaster:
         gone = [job_id for job_id in before if job_id not in after]
         if gone:
             self._store.drop_forecasts(gone)
-        self._judge(before, after, now)
+        self._judge(before)
         self._known = after
 
-    def _judge(self, before: dict[str, Forecast], after: dict[str, Forecast], now: float) -> None:
-        """Compare what was promised first with what came: of jobs that have begun or ended."""
-        for job_id, told in before.items():
-            new, job = after.get(job_id), self._mirror.jobs.get(job_id)
-            begun = new is not None and told.position is not None and new.position is None
-            if begun and job is not None and job.state is JobState.RUNNING and job.placed_at:
-                error = start_error(told, job.placed_at)
-                if error is not None:
-                    self._metrics.start_error.observe(abs(error))
-            elif new is None and job is None and told.position is None:
-                error = finish_error(told, now)
-                if error is not None:
-                    self._metrics.finish_error.observe(abs(error))
+    def _judge(self, told: Mapping[str, Forecast]) -> None:
+        """Compare what was promised first with what came: of jobs that have come to their first
+        worker, and of those that have succeeded."""
+        for job_id, promise in told.items():
+            job = self._mirror.jobs.get(job_id)
+            if promise.position is None or job is None or job.placed_at is None:
+                continue
+            if job.state is JobState.RUNNING and job.placed_at == job.started_at:
+                _observe(self._metrics.start_error, start_error(promise, job.placed_at))
+        for job in self._mirror.take_ended():
+            if job.state is JobState.SUCCEEDED and job.finished_at is not None:
+                error = finish_error(told.get(job.id), job.finished_at)
+                _observe(self._metrics.finish_error, error)
+
+
+def _observe(metric: Histogram, error: float | None) -> None:
+    if error is not None:
+        metric.observe(abs(error))

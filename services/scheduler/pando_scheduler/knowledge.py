@@ -55,7 +55,7 @@ class Knowledge:
             elif kind == "speed":
                 self._speed((base_model, device_kind))
         self._predict.learn(dict(self.calibrations), dict(self.speeds))
-        self._cluster.set_usage(self._store.usage(), now)
+        self._cluster.accounts.recall(self._store.usage(), now)
         self._cluster.note_reservations((), self._recalled_reservations())
         self._reserved = dict(self._cluster.reservations)
 
@@ -88,11 +88,7 @@ class Knowledge:
         if 0 <= now - self._kept_at < _KEEP_SECONDS:
             return
         self._kept_at = now
-        half_life = self._cluster.policy.usage_half_life_seconds
-        for meter in self._cluster.meters.values():
-            meter.turn(now, half_life, meter.rate)
-        meters = sorted(self._cluster.meters.items())
-        self._store.put_usage(meter.usage(tenant) for tenant, meter in meters)
+        self._store.put_usage(self._cluster.accounts.usages(now))
 
     def _learn_probes(self) -> bool:
         changed = False

@@ -108,7 +108,7 @@ class SchedulerMetrics:
         self._policy.set(policy_file.problem is None)
         self._reserved.set(len(mirror.cluster.reservations))
         self._in_use.clear()
-        for tenant, workers in mirror.cluster.in_use.items():
+        for tenant, workers in mirror.cluster.accounts.in_use.items():
             self._in_use.labels(tenant).set(workers)
 
     def observe_learnt(

@@ -34,6 +34,7 @@ class Mirror:
         self._held: dict[str, str] = {}
         self._first: dict[str, WorkerKind | None] = {}
         self._changed_sweeps: set[tuple[str, str]] = set()
+        self._ended: list[Job] = []
 
     def look(self, now: float) -> None:
         """Take in what has changed.
@@ -58,6 +59,7 @@ class Mirror:
     def put(self, job: Job, now: float) -> None:
         """Take in one job."""
         if job.state.terminal and job.lease is None:
+            self._ended.append(job)
             self._forget(job.id, now)
             return
         self.jobs[job.id] = job
@@ -135,6 +137,11 @@ class Mirror:
                     self._held[trial.id] = held[trial.id]
                 if before != held.get(trial.id) and trial.id in self.jobs:
                     self.put(self.jobs[trial.id], now)
+
+    def take_ended(self) -> list[Job]:
+        """Jobs that have ended since this was last asked."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def take_changed_sweeps(self) -> set[tuple[str, str]]:
         """Tenant and group of the sweeps that have changed since this was last asked."""

@@ -50,4 +50,4 @@ def _kind(draft: Draft, job: JobView) -> Hashable:
 
 
 def _wants(draft: Draft, job: JobView) -> _Wants:
-    return (job.seconds_left, *draft.cluster.takes(job))
+    return (job.seconds_left, *draft.cluster.takes.of(job))

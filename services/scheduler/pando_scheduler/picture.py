@@ -45,6 +45,20 @@ class WorkerKind:
     base_model: str | None = None
     resident_bytes: int = 0
 
+    def with_base(self, base_model: str | None) -> WorkerKind:
+        """The one object for the same kind with this base in memory."""
+        return worker_kind(
+            self.device,
+            self.device_kind,
+            self.budget_bytes,
+            self.token_budget,
+            self.base_format,
+            self.host_budget_bytes,
+            self.rows_on_disk,
+            base_model,
+            0,
+        )
+
     def worker(self) -> Worker:
         """One of them, as it would describe itself."""
         return Worker(
@@ -131,8 +145,6 @@ class JobView:
     placed_at: float = 0.0
     #: When it will end at its present speed.
     ends_at: float = 0.0
-    #: When its newest checkpoint was written: what is lost if it leaves now.
-    saved_at: float = 0.0
     preemptions: int = 0
     #: It must train alone: it may be what killed its worker, or it ran out of memory.
     alone: bool = False

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from pando_scheduler.cluster import STEPS_A_WORKER
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
+from pando_scheduler.worker_lists import STEPS_A_WORKER
 
 #: Gains are compared in steps of this size: a smaller difference is less than the models' error.
 _GAIN_STEP = 0.05
@@ -61,7 +61,7 @@ def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat
         looked -= len(ids)
         if not looked:
             break
-    for base in draft.cluster.idle_bases():
+    for base in draft.cluster.lists.idle_bases():
         if base != job.base_model:
             found = _best(draft, job, draft.idle(base), 1, _LOOKED)
             if found is not None and (seat is None or found.merit < seat.merit):

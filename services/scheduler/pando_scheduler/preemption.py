@@ -110,7 +110,7 @@ def _spared(draft: Draft, job: JobView, at_once: bool) -> bool:
 
 def _borrowed(draft: Draft, tenant: str) -> float:
     """What a tenant uses beyond its guarantee, now and by what is planned so far."""
-    use = min(draft.tenant_use(tenant), draft.cluster.in_use.get(tenant, 0.0))
+    use = min(draft.tenant_use(tenant), draft.cluster.accounts.in_use.get(tenant, 0.0))
     return use - draft.policy.tenant(tenant).guaranteed
 
 

@@ -47,6 +47,6 @@ class TenantRoom:
         """Below 0: more than one job must end before another may start."""
         cluster = self._draft.cluster
         held = sum(other.tenant == job.tenant for other in cluster.placed())
-        use = cluster.claims.get(job.tenant, 0.0)
+        use = cluster.accounts.claims.get(job.tenant, 0.0)
         share = use / held if held else cluster.claim_of([job], worker)
         return math.floor((limit - use) / max(_LEAST_SHARE, share) + 1e-9)

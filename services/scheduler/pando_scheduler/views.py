@@ -102,7 +102,6 @@ def view_job(
         yielding=job.yielding is not None,
         placed_at=placed_at,
         ends_at=job.estimated_finish or now + seconds,
-        saved_at=placed_at,
         preemptions=job.preemptions,
         alone=job.attempts > 0 or job.out_of_memory > 0,
         avoids=_avoids(job, workers),

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from cluster_world import Figures, job, placed, worker
 
-from pando_scheduler.cluster import LOAD_STEPS, RELOOK_SECONDS, Cluster
+from pando_scheduler.cluster import RELOOK_SECONDS, Cluster
 from pando_scheduler.picture import JobView, Load, Reservation, WorkerKind, WorkerView
+from pando_scheduler.worker_lists import LOAD_STEPS
 from pando_shared.footprint import Footprint
 from pando_shared.forecasts import Usage
 from pando_shared.jobs import Priority
@@ -158,19 +159,19 @@ def test_idle_workers_are_known_by_base_the_smallest_first() -> None:
     cluster = cluster_of(
         worker("w1", 300, "a"), worker("w2", 100, "a"), worker("w3", 200, "b"), worker("w4")
     )
-    assert cluster.idle("a") == [(100, "w2"), (300, "w1")]
-    assert cluster.idle(None) == [(100, "w4")]
-    assert cluster.idle("c") == []
-    assert cluster.idle_bases() == [None, "a", "b"]
+    assert cluster.lists.idle("a") == [(100, "w2"), (300, "w1")]
+    assert cluster.lists.idle(None) == [(100, "w4")]
+    assert cluster.lists.idle("c") == []
+    assert cluster.lists.idle_bases() == [None, "a", "b"]
     cluster.put_job(placed(job("x"), "w2"), 0.0)
-    assert cluster.idle("a") == [(300, "w1")]
+    assert cluster.lists.idle("a") == [(300, "w1")]
     cluster.put_worker(worker("w1", 50, "b"), 0.0)
-    assert cluster.idle("b") == [(50, "w1"), (200, "w3")]
-    assert cluster.idle_bases() == [None, "b"]
+    assert cluster.lists.idle("b") == [(50, "w1"), (200, "w3")]
+    assert cluster.lists.idle_bases() == [None, "b"]
     cluster.drop_job("x", 0.0)
-    assert cluster.idle("a") == [(100, "w2")]
+    assert cluster.lists.idle("a") == [(100, "w2")]
     cluster.drop_worker("w2", 0.0)
-    assert cluster.idle("a") == []
+    assert cluster.lists.idle("a") == []
 
 
 @pytest.mark.parametrize(
@@ -182,12 +183,12 @@ def test_workers_in_use_are_known_by_eighths_of_their_demand(
 ) -> None:
     jobs = [placed(job(f"x{i}", percent=p), "w1") for i, p in enumerate(percents)]
     cluster = cluster_of(worker(base="b"), *jobs)  # it is about to load theirs
-    steps = cluster.busy("a")
+    steps = cluster.lists.busy("a")
     assert len(steps) == LOAD_STEPS
     assert [i for i, ids in enumerate(steps) if ids] == [step]
     assert steps[step] == ["w1"]
-    assert not any(cluster.busy("b"))
-    assert cluster.idle("b") == []
+    assert not any(cluster.lists.busy("b"))
+    assert cluster.lists.idle("b") == []
 
 
 def test_jobs_of_a_worker_that_is_gone_stay_its_own() -> None:
@@ -197,14 +198,14 @@ def test_jobs_of_a_worker_that_is_gone_stay_its_own() -> None:
     assert cluster.workers == {}
     assert cluster.loads == {}
     assert cluster.dirty == set()
-    assert not any(cluster.busy("a"))
+    assert not any(cluster.lists.busy("a"))
     assert cluster.find("x") is there
-    assert cluster.in_use == {}
-    assert cluster.claims == {}
+    assert cluster.accounts.in_use == {}
+    assert cluster.accounts.claims == {}
     cluster.put_job(replace(there, ends_at=9.0), 20.0)  # its last word may come late
     cluster.put_worker(worker(base="a"), 30.0)
     assert cluster.loads["w1"].count == 1
-    assert cluster.in_use == {"t": pytest.approx(0.8)}
+    assert cluster.accounts.in_use == {"t": pytest.approx(0.8)}
     cluster.drop_worker("w9", 30.0)  # of nobody: nothing happens
 
 
@@ -246,14 +247,14 @@ def test_tenants_are_charged_what_their_jobs_take_and_what_they_may_come_to_take
     ]
     cluster = cluster_of(worker("w1"), worker("w2"), *jobs)
     # Half of the first each; the second is all u's, who is charged no more than it.
-    assert cluster.in_use == {"t": pytest.approx(0.5), "u": pytest.approx(1.5)}
+    assert cluster.accounts.in_use == {"t": pytest.approx(0.5), "u": pytest.approx(1.5)}
     # If the others left, 0.8 of the first each.
-    assert cluster.claims == {"t": pytest.approx(0.8), "u": pytest.approx(1.8)}
-    assert cluster.claim_on("u", "w2") == pytest.approx(1.0)
-    assert cluster.claim_on("t", "w2") == 0.0
+    assert cluster.accounts.claims == {"t": pytest.approx(0.8), "u": pytest.approx(1.8)}
+    assert cluster.accounts.claim_on("u", "w2") == pytest.approx(1.0)
+    assert cluster.accounts.claim_on("t", "w2") == 0.0
     cluster.drop_job("x", 0.0)
-    assert cluster.in_use == {"u": pytest.approx(1.8)}
-    assert cluster.claims == {"u": pytest.approx(1.8)}
+    assert cluster.accounts.in_use == {"u": pytest.approx(1.8)}
+    assert cluster.accounts.claims == {"u": pytest.approx(1.8)}
 
 
 def test_use_is_metered_from_change_to_change() -> None:
@@ -264,7 +265,7 @@ def test_use_is_metered_from_change_to_change() -> None:
     steps, used = 200_000, 0.0
     for _ in range(steps):
         used += (0.5 - used * math.log(2) / HALF_LIFE) * 500.0 / steps
-    meter = cluster.meters["t"]
+    meter = cluster.accounts.meters["t"]
     assert meter.read(600.0, HALF_LIFE) == pytest.approx(used, rel=1e-4)
     assert meter.read(1600.0, HALF_LIFE) == pytest.approx(used / 2, rel=1e-4)
     assert meter.rate == 0.0
@@ -272,10 +273,10 @@ def test_use_is_metered_from_change_to_change() -> None:
 
 def test_use_goes_on_from_what_was_known() -> None:
     cluster = cluster_of(worker())
-    cluster.set_usage({"t": Usage("t", 80.0, 0.0), "u": Usage("u", 80.0, 9999.0)}, HALF_LIFE)
-    assert cluster.meters["t"].read(HALF_LIFE, HALF_LIFE) == pytest.approx(40.0)
+    cluster.accounts.recall({"t": Usage("t", 80.0, 0.0), "u": Usage("u", 80.0, 9999.0)}, HALF_LIFE)
+    assert cluster.accounts.meters["t"].read(HALF_LIFE, HALF_LIFE) == pytest.approx(40.0)
     # What another clock wrote for later is as of now.
-    assert cluster.meters["u"].read(2 * HALF_LIFE, HALF_LIFE) == pytest.approx(40.0)
+    assert cluster.accounts.meters["u"].read(2 * HALF_LIFE, HALF_LIFE) == pytest.approx(40.0)
 
 
 def test_another_policy_is_news_to_all_and_the_same_to_nobody() -> None:
@@ -302,17 +303,17 @@ def test_the_first_of_the_queue_are_looked_at_again_now_and_then() -> None:
 def test_what_a_job_takes_is_told_once_for_each_kind_of_device() -> None:
     cluster = cluster_of()
     one = job("x", took=20, percent=50)
-    assert cluster.takes(one) == ()
+    assert cluster.takes.of(one) == ()
     cluster.put_worker(worker("w1", 100), 0.0)
-    alone = cluster.takes(one)
+    alone = cluster.takes.of(one)
     assert alone[:2] == (0.5, 20)
     cluster.put_worker(worker("w2", 300), 0.0)  # of the same kind, but larger
-    assert cluster.takes(one) == alone
+    assert cluster.takes.of(one) == alone
     other = WorkerView("w3", WorkerKind("cpu", "cpu", 100, 1024))
     cluster.put_worker(other, 0.0)
-    assert cluster.takes(one) == alone + alone
+    assert cluster.takes.of(one) == alone + alone
     cluster.drop_worker("w3", 0.0)
-    assert cluster.takes(one) == alone
+    assert cluster.takes.of(one) == alone
 
 
 def test_what_a_job_takes_is_asked_anew_when_predictions_change() -> None:
@@ -326,8 +327,8 @@ def test_what_a_job_takes_is_asked_anew_when_predictions_change() -> None:
     predict = Learning()
     cluster = Cluster(POLICY, predict)
     cluster.put_worker(worker(), 0.0)
-    assert cluster.takes(job("x"))[0] == 0.25
+    assert cluster.takes.of(job("x"))[0] == 0.25
     predict.demand_of_all = 0.75
-    assert cluster.takes(job("x"))[0] == 0.25
+    assert cluster.takes.of(job("x"))[0] == 0.25
     predict.version += 1
-    assert cluster.takes(job("x"))[0] == 0.75
+    assert cluster.takes.of(job("x"))[0] == 0.75

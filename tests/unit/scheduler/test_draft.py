@@ -141,5 +141,5 @@ def test_a_reservation_ends_when_its_job_comes_to_a_place() -> None:
 
 def test_levels_are_of_those_who_wait_or_train() -> None:
     at = draft_of(worker(), placed(job("x", tenant="t"), "w1"), job("y", tenant="u"))
-    at.cluster.meters["gone"] = at.cluster.meters["t"]
+    at.cluster.accounts.meters["gone"] = at.cluster.accounts.meters["t"]
     assert at.levels() == {"t": 0, "u": 0}

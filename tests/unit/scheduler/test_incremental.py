@@ -116,7 +116,7 @@ def test_no_tenant_comes_to_have_more_than_its_limit() -> None:
     assert [one.job_id for one in world.plan().joins] == ["x2", "x3"]
     world.add(job("y", tenant="u", percent=70, at=world.now))
     assert [one.job_id for one in world.plan().joins] == ["y"]
-    assert world.cluster.in_use["t"] <= 1.5
+    assert world.cluster.accounts.in_use["t"] <= 1.5
 
 
 def test_one_that_leaves_for_many_passes_makes_room_for_them_all() -> None:

@@ -210,7 +210,7 @@ def test_what_ran_out_of_memory_is_believed_less(store: StubStore, head: Head) -
 
 
 def test_use_is_kept_every_five_seconds_as_of_then(store: StubStore, head: Head) -> None:
-    head.cluster.set_usage({"acme": Usage("acme", 100.0, NOW - HALF_LIFE)}, NOW)
+    head.cluster.accounts.recall({"acme": Usage("acme", 100.0, NOW - HALF_LIFE)}, NOW)
     head.knowledge.keep(NOW)
     assert store.usage() == {"acme": Usage("acme", pytest.approx(50.0), NOW)}
     head.knowledge.keep(NOW + 4.9)
@@ -219,7 +219,7 @@ def test_use_is_kept_every_five_seconds_as_of_then(store: StubStore, head: Head)
     assert store.usage()["acme"].at == NOW + 5
     heir = Head(store)
     heir.knowledge.recall(NOW + HALF_LIFE)
-    meter = heir.cluster.meters["acme"]
+    meter = heir.cluster.accounts.meters["acme"]
     assert meter.read(NOW + HALF_LIFE, HALF_LIFE) == pytest.approx(25.0)
 
 

@@ -42,7 +42,7 @@ def test_a_successor_goes_on_from_what_is_stored(bench: SchedulerBench) -> None:
     second = bench.another()
     assert second.lead()
     assert second.cluster.reservations == {waiting.id: reserved}
-    meter = second.cluster.meters["acme"]
+    meter = second.cluster.accounts.meters["acme"]
     assert meter.usage("acme") == Usage("acme", used, bench.store.usage()["acme"].at)
     second.tick()
     assert bench.store.get_job(waiting.id).state is JobState.QUEUED

@@ -19,7 +19,7 @@ def draft(workers, jobs=(), policy=POLICY):
         cluster.put_worker(one, LONG_AGO)
     for one in jobs:
         cluster.put_job(one, LONG_AGO)
-    cluster.meters.clear()  # nobody is over its share
+    cluster.accounts.meters.clear()  # nobody is over its share
     return Draft(cluster, NOW)
 
 

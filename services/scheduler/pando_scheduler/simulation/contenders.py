@@ -42,6 +42,8 @@ class Contender:
     padded: bool = False
     #: Whether a machine's speed is shared among tenants, by their weights, or among jobs.
     by_tenant: bool = False
+    #: Whether the scheduler's forecasts are about what it does.
+    foretold: bool = False
     about: str = ""
 
 
@@ -85,7 +87,7 @@ def _seat_in_order(order: Order, fused: bool) -> Callable[[Cluster, float, Known
 
 def _idle_seat(draft: Draft, job: JobView) -> Seat | None:
     """An idle worker, one that has the base if there is one."""
-    bases = [job.base_model, *(b for b in draft.cluster.idle_bases() if b != job.base_model)]
+    bases = [job.base_model, *(b for b in draft.cluster.lists.idle_bases() if b != job.base_model)]
     for base in bases:
         for worker_id in draft.idle(base):
             seat = seat_on(draft, job, worker_id)
@@ -177,7 +179,7 @@ def _padding(job: JobView, known: Known) -> tuple[float | str, ...]:
 CONTENDERS: Mapping[str, Contender] = {
     contender.name: contender
     for contender in (
-        Contender("pando", _pando, by_tenant=True, about="this project's scheduler"),
+        Contender("pando", _pando, by_tenant=True, foretold=True, about="this project's scheduler"),
         Contender(
             "fifo-one",
             _seat_in_order(_age, fused=False),

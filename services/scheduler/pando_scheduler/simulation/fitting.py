@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pando_scheduler.learnt import LearntPredictor
 from pando_scheduler.picture import JobView, WorkerKind, WorkerView, job_size
 from pando_scheduler.simulation.arrivals import Arrival
-from pando_scheduler.simulation.world import WorldOptions
+from pando_scheduler.simulation.world_options import WorldOptions
 from pando_shared.adapters import AdapterConfig
 from pando_shared.errors import InvalidRequest
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import NormalDist
 
+from pando_scheduler.simulation.csv_trace import read_rows
 from pando_shared.errors import InvalidRequest
 
 _COLUMNS = ("ContextTokens", "GeneratedTokens")
@@ -48,25 +49,14 @@ def read_lengths(path: Path) -> LengthMix:
     Raises:
         InvalidRequest: the file cannot be read or a row is not understood; names file and line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise InvalidRequest(
-                    f"{path}: line 1 has no column {missing[0]}; a trace of lengths has "
-                    f"{' and '.join(_COLUMNS)}",
-                    param="lengths",
-                )
-            lengths = [_length(path, rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error}", param="lengths") from error
+    rows = read_rows(path, _COLUMNS, "a trace of lengths", "lengths")
+    lengths = [_length(path, line, row) for line, row in rows]
     if not lengths:
         raise InvalidRequest(f"{path}: has no rows below its header", param="lengths")
     return LengthMix(tuple(sorted(lengths)))
 
 
-def _length(path: Path, line: int, row: dict[str, str]) -> int:
+def _length(path: Path, line: int, row: Mapping[str, str]) -> int:
     try:
         parts = [int(row[name]) for name in _COLUMNS]
     except (TypeError, ValueError):

@@ -71,6 +71,7 @@ class Options:
     worker_gib: float
     bases: tuple[str, ...]
     failures_hours: float | None
+    forecasts: bool
     policies: tuple[str, ...]
     policy_file: Path | None
     first_seed: int
@@ -112,6 +113,7 @@ def parse(arguments: Sequence[str], bases: Sequence[str], policies: Mapping[str,
         worker_gib=given.worker_gib,
         bases=given.bases,
         failures_hours=given.failures,
+        forecasts=given.forecasts,
         policies=chosen,
         policy_file=given.policy_file,
         first_seed=given.seed,
@@ -213,6 +215,12 @@ def _parser(bases: Sequence[str], policies: Mapping[str, str]) -> argparse.Argum
         type=wish,
         metavar="WISH",
         help="find the least number of workers for a wish, such as 'p95 wait < 10 min'",
+    )
+    add(
+        "--forecasts",
+        action="store_true",
+        help="tell jobs every 5 minutes when they start and end, and say how far off that was "
+        "(pando only; takes several times as long)",
     )
     add("--at-most", type=count, default=64, metavar="N", help="workers to try (%(default)s)")
     add = parser.add_argument_group("what comes out").add_argument

@@ -5,7 +5,6 @@ The trace tells when a job was submitted, by whom, and how long it ran; `traits`
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from pando_scheduler.simulation.arrivals import Arrival
+from pando_scheduler.simulation.csv_trace import read_rows
 from pando_scheduler.simulation.lengths import LengthMix
 from pando_scheduler.simulation.traits import SpeedAlone, Traits
 from pando_shared.errors import InvalidRequest
@@ -40,20 +40,8 @@ def read_philly(path: Path) -> Iterator[TraceJob]:
     Raises:
         InvalidRequest: the file cannot be read or a row is not understood; names file and line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise InvalidRequest(
-                    f"{path}: line 1 has no column {missing[0]}; a Philly trace has "
-                    f"{', '.join(_COLUMNS)}",
-                    param="trace",
-                )
-            for row in rows:
-                yield _job(path, rows.line_num, row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequest(f"{path}: cannot be read: {error}", param="trace") from error
+    for line, row in read_rows(path, _COLUMNS, "a Philly trace", "trace"):
+        yield _job(path, line, row)
 
 
 def philly_arrivals(

@@ -12,11 +12,13 @@ from pando_scheduler.simulation.contenders import CONTENDERS
 from pando_scheduler.simulation.fitting import require_fitting
 from pando_scheduler.simulation.options import Options
 from pando_scheduler.simulation.run import Run
-from pando_scheduler.simulation.world import WorldOptions, simulate
+from pando_scheduler.simulation.world import simulate
+from pando_scheduler.simulation.world_options import WorldOptions
 from pando_shared.policy import Policy
 from pando_shared.policy_file import read_policy
 
 _GIB = 1 << 30
+_FORECAST_SECONDS = 300.0
 
 
 class WorldBackend:
@@ -33,6 +35,7 @@ class WorldBackend:
         self._world = WorldOptions(
             catalogue=catalogue_of(options.bases),
             policy=Policy() if options.policy_file is None else read_policy(options.policy_file),
+            forecast_seconds=_FORECAST_SECONDS if options.forecasts else None,
             failure_seconds=None if hours is None else hours * 3600.0,
         )
 

@@ -22,6 +22,7 @@ def test_what_is_taken_for_granted() -> None:
     assert (found.week, found.days, found.thin) == (date(2017, 10, 9), 7, 0.1)
     assert (found.workers, found.worker_gib, found.bases) == (6, 80, ("a", "b"))
     assert (found.policies, found.first_seed, found.seeds) == ((), 1, 1)
+    assert not found.forecasts
     assert found.failures_hours is found.question is found.json is found.plots is None
 
 
