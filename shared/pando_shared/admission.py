@@ -48,9 +48,9 @@ def closest(
     Workers are compared by the memory that is the furthest from enough.
     """
     lacking = [(worker, shortages(worker, needs, headroom)) for worker, needs in candidates]
-    return min(lacking, key=lambda pair: (_excess(pair[1]), pair[0].id))
+    return min(lacking, key=lambda pair: (excess(pair[1]), pair[0].id))
 
 
-def _excess(lacks: tuple[Shortage, ...]) -> float:
+def excess(lacks: tuple[Shortage, ...]) -> float:
     """The most that is needed of any memory, in terms of what there is; 0 if all fits."""
     return max((lack.needed_bytes / max(1, lack.budget_bytes) for lack in lacks), default=0.0)

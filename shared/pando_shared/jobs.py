@@ -211,8 +211,14 @@ class Job:
     fine_tuned_model: str | None = None
     result_files: tuple[str, ...] = ()
 
+    @property
+    def waits_since(self) -> float:
+        """When it last came into the queue, or was submitted."""
+        return self.created_at if self.queued_at is None else self.queued_at
+
     def to(self, state: JobState) -> Job:
-        """The same job in another state; a lease survives only into states that may hold one.
+        """The same job in another state: a lease survives only into states that may hold one, and
+        what was said of its present stay on a worker is void.
 
         Raises:
             IllegalTransition: `state` cannot follow the present one.
@@ -221,7 +227,8 @@ class Job:
             raise IllegalTransition(
                 f"job {self.id} is {self.state.value} and cannot become {state.value}"
             )
-        return replace(self, state=state, lease=None if state.terminal else self.lease)
+        lease = None if state.terminal else self.lease
+        return replace(self, state=state, lease=lease, yielding=None, estimated_finish=None)
 
     def fenced(self, epoch: int) -> Job:
         """The job itself, if `epoch` is still its epoch and it has not ended.

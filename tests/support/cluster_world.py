@@ -35,8 +35,11 @@ class Figures:
 
     version = 0
 
+    def knows(self, base_model: str) -> bool:
+        return base_model != "unknown"
+
     def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
-        if job.base_model == "unknown":
+        if not self.knows(job.base_model):
             return None
         adapter = job.size.adapter
         assert isinstance(adapter, LoraConfig)

@@ -36,8 +36,11 @@ class ByHand:
         self.alone = alone
         self.interference = interference
 
+    def knows(self, base_model: str) -> bool:
+        return base_model != "unknown"
+
     def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
-        if job.base_model == "unknown":
+        if not self.knows(job.base_model):
             return None
         adapter = job.size.adapter
         if isinstance(adapter, MeftConfig):

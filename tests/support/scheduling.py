@@ -38,8 +38,11 @@ class ByHand(LearntPredictor):
     def __init__(self) -> None:
         super().__init__({}, RULES.memory_headroom)
 
+    def knows(self, base_model: str) -> bool:
+        return base_model != "unknown"
+
     def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
-        if job.base_model == "unknown":
+        if not self.knows(job.base_model):
             return None
         on_gpu = worker.kind.device != "cpu"
         match job.size.adapter:
@@ -48,15 +51,13 @@ class ByHand(LearntPredictor):
             case MeftConfig(num_keys=keys):
                 return Footprint(1, host_bytes=keys if on_gpu else 0)
 
-    def bare_needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
+    def needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
         if not footprint.count:
             return Needs(0)
+        factor = 1 + RULES.memory_headroom
         host = HOST_BYTES + footprint.host_bytes if worker.kind.device != "cpu" else 0
-        return Needs(BASE_BYTES + footprint.device_bytes, host)
-
-    def needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
-        bare, factor = self.bare_needs(worker, base_model, footprint), 1 + RULES.memory_headroom
-        return Needs(math.ceil(bare.device_bytes * factor), math.ceil(bare.host_bytes * factor))
+        device = BASE_BYTES + footprint.device_bytes
+        return Needs(math.ceil(device * factor), math.ceil(host * factor))
 
     def headroom(self, worker: WorkerView, base_model: str) -> float:
         return RULES.memory_headroom

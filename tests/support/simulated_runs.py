@@ -48,6 +48,6 @@ def first_come(arrivals: Iterable[Arrival], workers: int, policy: str = "fifo-on
     queued = running = 0
     for at, queues, runs in sorted(events, key=lambda event: (event[0], -event[1])):
         queued, running = queued + queues, running + runs
-        run.samples.append(Sample(at, queued, running, running, workers, running / workers))
+        run.samples.append(Sample(at, queued, running, workers, running / workers))
     run.makespan = max(free)
     return run

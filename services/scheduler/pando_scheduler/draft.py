@@ -67,8 +67,9 @@ class Draft:
         found.update((job.id, job) for job in self._joined.get(worker_id, ()))
         return found
 
-    def changed(self, worker_id: str) -> bool:
-        return worker_id in self._loads
+    def may_have(self, tenant: str, worker_id: str) -> bool:
+        """Whether a tenant may have something on a worker."""
+        return worker_id in self._loads or self.cluster.accounts.claim_on(tenant, worker_id) > 0.0
 
     def tenant_use(self, tenant: str) -> float:
         """What a tenant's jobs take, in workers."""
@@ -136,7 +137,7 @@ class Draft:
         if reservation is not None:
             self.release(reservation)
 
-    def leave(self, job: JobView, cause: YieldCause, reason: str, job_for: str | None) -> None:
+    def leave(self, job: JobView, cause: YieldCause, reason: str) -> None:
         assert job.worker_id is not None
         worker = self.cluster.workers[job.worker_id]
         elsewhere = self._limited(job.tenant) and self._claims_elsewhere(job.tenant, worker.id)
@@ -144,7 +145,7 @@ class Draft:
         self._in_use[job.tenant] = max(0.0, self.tenant_use(job.tenant) - share)
         here = self._here.setdefault(worker.id, dict(self.cluster.on(worker.id)))
         del here[job.id]
-        self.leaves[job.id] = Leave(job.id, worker.id, cause, reason, job_for)
+        self.leaves[job.id] = Leave(job.id, worker.id, cause, reason)
         load = self.cluster.load_of(worker, here)
         for joined in self._joined.get(worker.id, ()):
             load = self._with(worker, load, joined)

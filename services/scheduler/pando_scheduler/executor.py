@@ -19,6 +19,7 @@ from pando_scheduler.decisions import (
     Reprepare,
     Requeue,
 )
+from pando_scheduler.fairness import credited
 from pando_scheduler.halving import ParkTrial, StopTrial
 from pando_scheduler.rules import Rules
 from pando_shared import lifecycle
@@ -152,15 +153,13 @@ class Executor:
         _expect_lease(job, None)
         now = self._clock.now()
         lease = Lease(decision.worker_id, decision.incarnation, now + self._rules.lease_seconds)
-        since = job.created_at if job.queued_at is None else job.queued_at
         placed = replace(
             job.to(JobState.RUNNING),
             epoch=job.epoch + 1,
             lease=lease,
             started_at=now if job.started_at is None else job.started_at,
             placed_at=now,
-            waited_seconds=job.waited_seconds + max(0.0, now - since),
-            yielding=None,
+            waited_seconds=job.waited_seconds + max(0.0, now - job.waits_since),
         )
         return Change(placed, (Event(now, f"Placed on worker {decision.worker_id}"),))
 
@@ -183,19 +182,12 @@ class Executor:
             attempts=job.attempts + decision.lost,
             lost_on=_lost_on(job, decision),
             preemptions=job.preemptions + _is_preempted(job),
-            yielding=None,
             queued_at=now,
-            waited_seconds=self._credit(job),
+            waited_seconds=credited(job.waited_seconds, self._policy()),
         )
         why = decision.reason if job.yielding is None else job.yielding.reason
         message = f"Queued again, from the last checkpoint: {why}"
         return Change(requeued, (Event(now, message, level="warn" if decision.lost else "info"),))
-
-    def _credit(self, job: Job) -> float:
-        """What a job that leaves had waited counts on, unless it has had its turn for it: else it
-        would come before all others each time again."""
-        starved = job.waited_seconds >= self._policy().starvation_seconds
-        return 0.0 if starved else job.waited_seconds
 
     def _failed(self, job: Job, decision: Fail) -> Change:
         job.fenced(decision.epoch)

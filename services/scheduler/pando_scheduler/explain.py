@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
-from pando_scheduler.placement import seat_on, within_limit
-from pando_scheduler.shortlist import Shortlist, excess, shortages, shortlist
-from pando_scheduler.wording import ahead, counted, listed, sizes
-from pando_shared.admission import Shortage
+from pando_scheduler.placement import bearable, is_quick, seat_on, within_limit
+from pando_scheduler.shortlist import Shortlist, shortages, shortlist
+from pando_scheduler.wording import ahead, counted, listed, rounded, sizes
+from pando_shared.admission import Shortage, excess
 
 _ALONE = Load()
 
@@ -22,16 +22,6 @@ class _Cause:
 
     text: str
     in_line: bool = True
-
-
-def reason(
-    cluster: Cluster, job: JobView, now: float, position: int | None, starts_at: float | None
-) -> str:
-    """Why one job waits. For many, ask one `Explainer`.
-
-    `position` is 1 for the job that is placed first, `starts_at` when it is expected to start.
-    """
-    return Explainer(cluster, now).reason(job, position, starts_at)
 
 
 class Explainer:
@@ -56,7 +46,9 @@ class Explainer:
         parts = [cause.text]
         if position is not None:
             parts.append(
-                f"{counted(position - 1, 'job')} ahead" if position > 1 else "first in line"
+                f"{counted(rounded(position - 1), 'job')} ahead"
+                if position > 1
+                else "first in line"
             )
         if starts_at is not None:
             parts.append(f"starts {ahead(starts_at - self._now)}")
@@ -221,7 +213,7 @@ class Explainer:
             return f"{text}: the job on worker {worker.id} must train alone"
         demand = load.demand + draft.predict.demand(job, worker)
         slowdown = draft.predict.slowdown(worker, job.base_model, demand, load.count + 1)
-        allowed = min(load.tightest, self._cluster.classes[job.rank].max_slowdown)
+        allowed = bearable(draft, job, load, is_quick(job, worker))
         if slowdown > allowed:
             together = counted(load.count + 1, "job")
             return (

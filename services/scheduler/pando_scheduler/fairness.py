@@ -7,7 +7,8 @@ its shares of tokens and memory) charges its tenant s a second.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pando_shared.forecasts import Usage
@@ -69,8 +70,14 @@ def _level(value: float, mean: float, fairness: float) -> int:
     return max(-_DEEPEST, min(_DEEPEST, round(fairness * octaves)))
 
 
-def jain(shares: Iterable[float]) -> float:
-    """Jain's index of fairness: 1 if all are equal, 1/n if one has all (Jain et al., 1984)."""
-    values = list(shares)
-    squares = sum(value * value for value in values)
-    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+def job_weights(tenants: Sequence[str], policy: Policy) -> list[float]:
+    """How jobs beside each other share a worker, `tenants` being whose they are: each tenant's
+    weight is spread over its jobs."""
+    counts = Counter(tenants)
+    return [policy.tenant(tenant).weight / counts[tenant] for tenant in tenants]
+
+
+def credited(waited_seconds: float, policy: Policy) -> float:
+    """What a job that leaves its place had waited counts on when it waits again; unless it had
+    starved, and has had its turn for it: it would come before all others each time again."""
+    return 0.0 if waited_seconds >= policy.starvation_seconds else waited_seconds

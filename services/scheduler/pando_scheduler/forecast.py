@@ -77,7 +77,7 @@ def _promises(
 def _differs(found: Forecast, before: Forecast | None) -> bool:
     if before is None:
         return True
-    if (found.position, found.reason) != (before.position, before.reason):
+    if found.reason != before.reason or _stands_elsewhere(found.position, before.position):
         return True
     if (found.promised_start, found.promised_finish) != (
         before.promised_start,
@@ -88,6 +88,13 @@ def _differs(found: Forecast, before: Forecast | None) -> bool:
     return _moved(found.starts_at, before.starts_at, found.made_at, _MOVED_SHARE) or _moved(
         found.finishes_at, before.finishes_at, found.made_at, share
     )
+
+
+def _stands_elsewhere(new: int | None, old: int | None) -> bool:
+    """Far down a long queue a place more or less is no news."""
+    if new is None or old is None:
+        return new is not old
+    return abs(new - old) > _MOVED_SHARE * new
 
 
 def _moved(new: float | None, old: float | None, now: float, share: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from prometheus_client import Histogram
@@ -14,8 +15,10 @@ from pando_shared.forecasts import Forecast
 from pando_shared.jobs import JobState
 from pando_shared.store import Store
 
-#: Forecasts are renewed this often.
+#: Forecasts are renewed this often; and after so many times what the last renewal took, so that a
+#: long queue does not keep the scheduler busy with telling.
 RENEW_SECONDS = 2.0
+_TIMES_ITS_OWN = 10.0
 
 
 class Forecaster:
@@ -25,13 +28,15 @@ class Forecaster:
         self._store, self._mirror, self._metrics = store, mirror, metrics
         self._known: dict[str, Forecast] | None = None
         self._renewed_at = float("-inf")
+        self._took_seconds = 0.0
 
     def is_due(self, now: float) -> bool:
-        return not 0 <= now - self._renewed_at < RENEW_SECONDS
+        pause = max(RENEW_SECONDS, _TIMES_ITS_OWN * self._took_seconds)
+        return not 0 <= now - self._renewed_at < pause
 
     def renew(self, now: float) -> None:
         """Work the forecasts out again, and write down those that changed."""
-        self._renewed_at = now
+        self._renewed_at, began = now, time.perf_counter()
         if self._known is None:
             self._known = {found.job_id: found for found in self._store.all_forecasts()}
         before = self._known
@@ -46,6 +51,7 @@ class Forecaster:
             self._store.drop_forecasts(gone)
         self._judge(before)
         self._known = after
+        self._took_seconds = time.perf_counter() - began
 
     def _judge(self, told: Mapping[str, Forecast]) -> None:
         """Compare what was promised first with what came: of jobs that have come to their first

@@ -72,11 +72,6 @@ def held_back(group: Sequence[Job]) -> dict[str, str]:
     return {job_id: reason for job_id, reason in reasons.items() if job_id in queued}
 
 
-def held(job: Job, group: Sequence[Job]) -> str | None:
-    """Why a queued trial must wait; None: it may be placed. For many, ask `held_back` once."""
-    return held_back(group).get(job.id)
-
-
 def stopped(job: Job, decision: StopTrial, now: float) -> Change:
     """The trial ended, as cancelled.
 
@@ -90,8 +85,6 @@ def stopped(job: Job, decision: StopTrial, now: float) -> Change:
         job.to(JobState.CANCELLED),
         epoch=job.epoch + 1,
         finished_at=now,
-        estimated_finish=None,
-        yielding=None,
         error=JobFailure(STOPPED, decision.reason, verdict),
     )
     return Change(ended, (Event(now, decision.reason),))

@@ -28,7 +28,7 @@ class LearntPredictor:
     def __init__(self, catalogue: Mapping[str, BaseModel], start_headroom: float):
         self.version = 0
         self.catalogue = catalogue
-        self._start_headroom = start_headroom
+        self.start_headroom = start_headroom
         self._calibrations: Mapping[tuple[str, str], Calibration] = {}
         self._speeds: Mapping[tuple[str, str], SpeedModel] = {}
         #: What the byte model says, which nothing that is learnt changes.
@@ -50,6 +50,9 @@ class LearntPredictor:
         self._rooms: dict[tuple[WorkerKind, str], tuple[Room, float]] = {}
         self._demands: dict[tuple[JobSize, WorkerKind, str], float] = {}
         self._models: dict[tuple[WorkerKind, str], SpeedModel] = {}
+
+    def knows(self, base_model: str) -> bool:
+        return base_model in self.catalogue
 
     def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
         key = (job.size, job.memory_ratio, worker.kind, job.base_model)
@@ -80,10 +83,6 @@ class LearntPredictor:
         room, headroom = self._room(worker.kind, base_model)
         bare = room.needs(footprint)
         return Needs(int(bare.device_bytes * headroom), int(bare.host_bytes * headroom))
-
-    def bare_needs(self, worker: WorkerView, base_model: str, footprint: Footprint) -> Needs:
-        """The prediction itself, without head-room."""
-        return self._room(worker.kind, base_model)[0].needs(footprint)
 
     def headroom(self, worker: WorkerView, base_model: str) -> float:
         """The share of the prediction that is kept free on top of it."""
@@ -122,7 +121,7 @@ class LearntPredictor:
         if found is None:
             learnt = self._calibration(kind, base_model)
             room = room_on(kind.worker(), self.catalogue[base_model], learnt)
-            found = room, 1.0 + learnt.headroom(self._start_headroom)
+            found = room, 1.0 + learnt.headroom(self.start_headroom)
             self._rooms[kind, base_model] = found
         return found
 

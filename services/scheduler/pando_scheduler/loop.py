@@ -47,6 +47,8 @@ STANDBY_SECONDS = 1.0
 JUMP_SECONDS = 12.0
 #: Everything is looked at anew this often, whether or not it seems to have changed.
 _ANEW_SECONDS = 60.0
+#: How often metrics are brought up to date.
+_SHOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class SchedulerLoop:
         self._mirror = Mirror(self._store, cluster, self._predict, self._rules)
         self._knowledge = Knowledge(self._store, cluster, self._predict, self._mirror)
         self._forecaster = Forecaster(self._store, self._mirror, self._metrics)
-        self._anew_at = float("-inf")
+        self._anew_at = self._shown_at = float("-inf")
 
     @property
     def cluster(self) -> Cluster:
@@ -148,8 +150,10 @@ class SchedulerLoop:
             if now - self._anew_at >= _ANEW_SECONDS:
                 self._anew_at = now
                 self._mirror.view_again(now)
-        self._carry_out(self._reaped(now), now)
-        self._mirror.look(now)
+        reaped = self._reaped(now)
+        if reaped:
+            self._carry_out(reaped, now)
+            self._mirror.look(now)
         with self._metrics.plan_seconds.time():
             plan = schedule(self.cluster, now)
         # Settled first: what goes wrong while it is carried out is marked to be looked at again.
@@ -158,11 +162,18 @@ class SchedulerLoop:
         self._halve()
         self._knowledge.keep(now)
         if self._forecaster.is_due(now):
-            self._mirror.look(now)  # as the plan has left it
+            self._mirror.look_at_jobs(now)  # as the plan has left them
             self._forecaster.renew(now)
-        self._metrics.observe(self._store.count_jobs(), self._mirror, self._around.policy_file, now)
+        if not 0 <= now - self._shown_at < _SHOW_SECONDS:
+            self._shown_at = now
+            self._show(now)
+
+    def _show(self, now: float) -> None:
+        """Tell Prometheus how things are."""
+        counts, knowledge = self._store.count_jobs(), self._knowledge
+        self._metrics.observe(counts, self._mirror, self._around.policy_file, now)
         self._metrics.observe_learnt(
-            self._knowledge.calibrations, self._knowledge.speeds, self._rules.memory_headroom
+            knowledge.calibrations, knowledge.speeds, self._rules.memory_headroom
         )
 
     def _in_amnesty(self, now: float) -> bool:

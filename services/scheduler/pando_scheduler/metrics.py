@@ -100,9 +100,8 @@ class SchedulerMetrics:
         waits = dict.fromkeys(Priority, 0.0)
         for job in mirror.jobs.values():
             if job.state is JobState.QUEUED:
-                since = job.created_at if job.queued_at is None else job.queued_at
                 priority = job.spec.priority
-                waits[priority] = max(waits[priority], now - since)
+                waits[priority] = max(waits[priority], now - job.waits_since)
         for priority, wait in waits.items():
             self._oldest.labels(priority.value).set(wait)
         self._policy.set(policy_file.problem is None)

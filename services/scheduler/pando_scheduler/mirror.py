@@ -44,6 +44,10 @@ class Mirror:
         """
         self.rounds = self._store.rounds()
         self._look_at_workers(self._store.list_workers(), self._store.draining(), now)
+        self.look_at_jobs(now)
+
+    def look_at_jobs(self, now: float) -> None:
+        """Take in what has changed of jobs alone."""
         changes = self._store.changed_jobs(self._cursor)
         if changes.whole:
             known = {job.id for job in changes.jobs}

@@ -8,6 +8,7 @@ from itertools import islice
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
+from pando_scheduler.prediction import Predictor
 from pando_scheduler.worker_lists import STEPS_A_WORKER
 
 #: Gains are compared in steps of this size: a smaller difference is less than the models' error.
@@ -145,8 +146,7 @@ def _gain(
     quick = is_quick(job, worker)
     if slowdown > bearable(draft, job, load, quick):
         return None
-    before = draft.predict.slowdown(worker, job.base_model, load.demand, load.count)
-    gain = (load.count + 1) / slowdown - load.count / before
+    gain = added_speed(draft.predict, worker, load, slowdown)
     if gain >= draft.policy.minimum_gain:
         return min(gain, 0.99)
     if quick or has_no_place(draft, job.tenant):
@@ -154,6 +154,15 @@ def _gain(
     if job.seconds_left * load.count <= load.shortest - draft.now:
         return gain
     return None
+
+
+def added_speed(predict: Predictor, worker: WorkerView, load: Load, slowdown: float) -> float:
+    """What one more job adds to a worker's summed relative speed, if with it all are slower by
+    `slowdown` than alone."""
+    if load.base_model is None:
+        return 1.0 / slowdown
+    before = predict.slowdown(worker, load.base_model, load.demand, load.count)
+    return (load.count + 1) / slowdown - load.count / before
 
 
 def is_quick(job: JobView, worker: WorkerView) -> bool:
@@ -210,14 +219,12 @@ def spare_bytes(draft: Draft, job: JobView, worker: WorkerView, load: Load) -> i
     return spare
 
 
-def within_limit(draft: Draft, job: JobView, worker: WorkerView | None = None) -> bool:
+def within_limit(draft: Draft, job: JobView, worker: WorkerView) -> bool:
     """Whether the job's tenant keeps within its limit with the job on a worker, whoever leaves it
-    later; without one: whether it may have more at all."""
+    later."""
     limit = draft.policy.tenant(job.tenant).limit
     if limit is None:
         return True
-    if worker is None:
-        return any(within_limit(draft, job, one) for one in draft.cluster.workers.values())
     return draft.claim_with(job, worker) <= limit + _ROUNDING
 
 
@@ -235,9 +242,7 @@ def is_closed(draft: Draft, worker_id: str, shortest_seconds: float) -> bool:
     small = worker.kind.device == "cpu"
     if slowdown > _relaxed(draft, load.tightest, small):
         return True
-    before = predict.slowdown(worker, load.base_model, load.demand, load.count)
-    gain = (load.count + 1) / slowdown - load.count / before
-    if gain >= draft.policy.minimum_gain:
+    if added_speed(predict, worker, load, slowdown) >= draft.policy.minimum_gain:
         return False
     if small and shortest_seconds <= _QUICK_SECONDS:
         return False

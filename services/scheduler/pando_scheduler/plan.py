@@ -19,13 +19,12 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """A job gives its place up by a checkpoint, and is queued again. `job_for` is who needs it."""
+    """A job gives its place up by a checkpoint, and is queued again."""
 
     job_id: str
     worker_id: str
     cause: YieldCause
     reason: str
-    job_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ class Predictor(Protocol):
 
     version: int
 
+    def knows(self, base_model: str) -> bool:
+        """Whether anything can be said of a base."""
+        ...
+
     def footprint(self, job: JobView, worker: WorkerView) -> Footprint | None:
         """What the job adds to the worker; None: its base model is not known."""
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
-from pando_scheduler.placement import spare_bytes, within_limit
+from pando_scheduler.placement import added_speed, bearable, spare_bytes, within_limit
 from pando_shared.jobs import YieldCause
 
 #: So many jobs of a base are looked at as victims, and so many workers that could be made room on
@@ -85,7 +85,7 @@ def clear(draft: Draft, job: JobView, worker: WorkerView) -> Eviction | None:
 def evict(draft: Draft, job: JobView, eviction: Eviction, cause: YieldCause, reason: str) -> None:
     """Have the victims leave, and the job join."""
     for victim in eviction.victims:
-        draft.leave(victim, cause, reason, job.id)
+        draft.leave(victim, cause, reason)
     draft.join(job, eviction.worker, f"{len(eviction.victims)} jobs leave for it: {reason}")
 
 
@@ -234,7 +234,6 @@ def _has_room(draft: Draft, job: JobView, worker: WorkerView, without: Iterable[
         return True
     demand = load.demand + draft.predict.demand(job, worker)
     slowdown = draft.predict.slowdown(worker, job.base_model, demand, load.count + 1)
-    if slowdown > min(load.tightest, draft.cluster.classes[job.rank].max_slowdown) + 1e-9:
+    if slowdown > bearable(draft, job, load, quick=False) + 1e-9:
         return False
-    before = draft.predict.slowdown(worker, job.base_model, load.demand, load.count)
-    return (load.count + 1) / slowdown - load.count / before >= draft.policy.minimum_gain
+    return added_speed(draft.predict, worker, load, slowdown) >= draft.policy.minimum_gain

@@ -1,20 +1,22 @@
 """Sticky reservations: what bounds how long a job can be passed by.
 
 A job that has waited for `Policy.starvation_seconds` gets a worker of its own to wait for. Until it
-is due, at the latest after `reservation_seconds`, others join there only if they end before; then
-whoever is still there leaves by a checkpoint. At most `reserved_share` of the workers are reserved
-at once. So the k-th starved job starts within ⌈k/R⌉ reservations, where R are had at once.
+is due, at the latest after `reservation_seconds`, others may use the worker, if they end or have
+trained for `minimum_run_seconds` before; then whoever is in the way leaves by a checkpoint. At most
+`reserved_share` of the workers are reserved at once. So the k-th starved job starts within ⌈k/R⌉
+reservations, where R are had at once; jobs for whom no worker would do are not counted.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from itertools import islice
 
 from pando_scheduler import preemption
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.draft import Draft
-from pando_scheduler.picture import JobView, Load, Reservation, WorkerView
+from pando_scheduler.picture import JobView, Load, Reservation, WorkerKind, WorkerView
 from pando_scheduler.placement import spare_bytes, within_limit
 from pando_shared.jobs import YieldCause
 
@@ -56,39 +58,95 @@ def honour(draft: Draft, job: JobView) -> bool:
     return True
 
 
-def make(draft: Draft, job: JobView) -> None:
-    """Reserve a worker for a job that has starved, if one may still be reserved and its turn has
-    come: in the order in which jobs have come to starve, past those for whom no worker would do."""
-    if job.id in draft.cluster.reservations or job.id in draft.reserved:
-        return
-    if len(draft.keepers) >= most_reserved(draft.cluster) or _is_behind(draft, job):
-        return
-    able = ((max(draft.load(w.id).longest, draft.now), w.id) for w in _able(draft, job))
-    found = min(able, default=None)
-    if found is not None:
+class Line:
+    """Jobs that have starved and have no worker reserved, the longest first, past those for whom no
+    worker would do. It is asked for its first again and again in one plan, and looks at each once.
+    """
+
+    def __init__(self, draft: Draft):
+        self._draft = draft
+        self._starved = draft.cluster.waiting.starved(draft.now - draft.policy.starvation_seconds)
+        self._passed = 0
+        self._able: dict[Hashable, bool] = {}
+        self._came_free = self._freed
+
+    def first(self, most: int) -> list[JobView]:
+        """The first `most` of them, as far as workers may still be reserved."""
+        most = min(most, most_reserved(self._draft.cluster) - len(self._draft.keepers))
+        return list(islice(self._waiting(), max(0, most)))
+
+    def reserve(self, job: JobView) -> None:
+        """Reserve a worker for a job if its turn has come and one may still be reserved."""
+        if [one.id for one in self.first(1)] != [job.id]:
+            return
+        draft = self._draft
+        able = ((max(draft.load(w.id).longest, draft.now), w.id) for w in _able(draft, job))
+        found = min(able, default=None)
+        if found is None:  # the last one that would have done was reserved in this plan
+            self._able[self._key(job)] = False
+            return
         free_at, worker_id = found
         wait = min(free_at - draft.now, draft.policy.reservation_seconds)
         draft.reserve(Reservation(job.id, worker_id, draft.now + wait))
 
+    def _waiting(self) -> Iterator[JobView]:
+        if self._came_free != self._freed:
+            self._came_free, self._passed = self._freed, 0
+            self._able.clear()
+        leading = True
+        for job in islice(self._starved, self._passed, None):
+            if self._is_served(job) or not self._is_able(job):
+                # In this plan it stays so; those in front need not be looked at again.
+                self._passed += leading
+                continue
+            leading = False
+            yield job
 
-def _is_behind(draft: Draft, job: JobView) -> bool:
-    """Whether another that has waited longer is without a worker of its own."""
-    for other in draft.cluster.waiting.starved(job.queued_at):
-        if other.id == job.id:
-            return False
-        has_one = other.id in draft.joins or other.id in draft.reserved
-        waits = not has_one and other.id not in draft.cluster.reservations and other.held is None
-        if waits and next(_able(draft, other), None) is not None:
-            return True
-    return False
+    @property
+    def _freed(self) -> tuple[int, int]:
+        """What may give workers back to those who had none."""
+        return len(self._draft.leaves), len(self._draft.released)
+
+    def _is_served(self, job: JobView) -> bool:
+        draft = self._draft
+        kept = draft.cluster.reservations.get(job.id)
+        has_one = (kept is not None and job.id not in draft.released) or job.id in draft.reserved
+        return has_one or job.id in draft.joins or job.held is not None
+
+    def _key(self, job: JobView) -> Hashable:
+        """Of jobs that are alike in this, a worker does for all or for none."""
+        limited = self._draft.policy.tenant(job.tenant).limit is not None
+        tenant = job.tenant if limited else None
+        return job.base_model, job.size, job.memory_ratio, job.avoids, tenant
+
+    def _is_able(self, job: JobView) -> bool:
+        key = self._key(job)
+        found = self._able.get(key)
+        if found is None:
+            found = self._able[key] = next(_able(self._draft, job), None) is not None
+        return found
 
 
 def _able(draft: Draft, job: JobView) -> Iterator[WorkerView]:
-    """Workers that could train the job alone and are kept for nobody."""
+    """Workers that could train the job alone and are kept for nobody. Of workers of one kind that
+    have nothing of the job's tenant on them only the first is asked."""
+    known: dict[WorkerKind, bool] = {}
     for worker in draft.cluster.workers.values():
         if worker.id in draft.keepers or worker.draining or worker.id in job.avoids:
             continue
-        if not worker.offers(job.base_model) or not within_limit(draft, job, worker):
+        if not worker.offers(job.base_model):
             continue
-        if spare_bytes(draft, job, worker, Load()) is not None:
+        if draft.may_have(job.tenant, worker.id):
+            able = _is_able(draft, job, worker)
+        elif worker.kind in known:
+            able = known[worker.kind]
+        else:
+            able = known[worker.kind] = _is_able(draft, job, worker)
+        if able:
             yield worker
+
+
+def _is_able(draft: Draft, job: JobView, worker: WorkerView) -> bool:
+    if not within_limit(draft, job, worker):
+        return False
+    return spare_bytes(draft, job, worker, Load()) is not None

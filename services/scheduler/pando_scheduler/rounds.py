@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.decisions import PlaceRound, RenewLease
+from pando_scheduler.fairness import job_weights
 from pando_scheduler.learnt import LearntPredictor
 from pando_scheduler.plan import Plan
 from pando_scheduler.rules import Rules
 from pando_scheduler.wording import gib
 from pando_shared.jobs import Job, JobState
+from pando_shared.memory import Needs
 from pando_shared.policy import Policy
 from pando_shared.workers import Assignment, Round, Worker
 
@@ -69,20 +70,16 @@ def _next_round(
 ) -> PlaceRound | None:
     stay, join = tuple(map(_assignment, staying)), tuple(map(_assignment, joining))
     planned = next((ahead for ahead in rounds if ahead.started_at is None), None)
-    shares = tenant_shares((*staying, *joining), cluster.policy)
     if planned is not None and not join and set(stay) <= set(planned.assignments):
         return None
     if not (stay or join) and (rounds or not held):
         return None
     trained = (*staying, *joining) or held
     base_model = trained[0].spec.model
-    view = cluster.workers[worker.id]
-    load = cluster.load_of(view, {job.id: v for job in trained if (v := cluster.find(job.id))})
-    needs = predict.needs(view, base_model, load.footprint)
+    needs, headroom = _set_aside(cluster, worker, trained, base_model, predict)
     room = f"{gib(needs.device_bytes)} set aside of {gib(worker.budget_bytes)}"
     if worker.host_budget_bytes is not None:
-        host = gib(worker.host_budget_bytes)
-        room += f", of the host {gib(needs.host_bytes)} of {host}"
+        room += f", of the host {gib(needs.host_bytes)} of {gib(worker.host_budget_bytes)}"
     return PlaceRound(
         worker_id=worker.id,
         incarnation=worker.incarnation,
@@ -90,21 +87,38 @@ def _next_round(
         staying=stay,
         joining=join,
         predicted_bytes=needs.device_bytes,
-        headroom=predict.headroom(view, base_model),
+        headroom=headroom,
         replaces=None if planned is None else planned.id,
         reason=f"{len(stay)} stay, {len(join)} join; {room}",
-        shares=shares,
+        shares=tenant_shares((*staying, *joining), cluster.policy),
     )
 
 
+def _set_aside(
+    cluster: Cluster,
+    worker: Worker,
+    jobs: Iterable[Job],
+    base_model: str,
+    predict: LearntPredictor,
+) -> tuple[Needs, float]:
+    """What jobs on a worker may take, and the head-room in it. A base that is configured here no
+    more may have all: its jobs train on, and nobody joins them."""
+    if not predict.knows(base_model):
+        return Needs(worker.budget_bytes, worker.host_budget_bytes or 0), 0.0
+    view = cluster.workers[worker.id]
+    load = cluster.load_of(view, {job.id: v for job in jobs if (v := cluster.find(job.id))})
+    needs = predict.needs(view, base_model, load.footprint)
+    return needs, predict.headroom(view, base_model)
+
+
 def tenant_shares(jobs: Iterable[Job], policy: Policy) -> dict[str, float]:
-    """How tenants that train beside each other share a worker's tokens: by their weights, each
-    spread over its tenant's jobs. Empty where there is only one tenant."""
+    """How tenants that train beside each other share a worker's tokens, by job id. Empty where
+    there is only one tenant."""
     jobs = list(jobs)
-    counts = Counter(job.spec.tenant for job in jobs)
-    if len(counts) < 2:
+    tenants = [job.spec.tenant for job in jobs]
+    if len(set(tenants)) < 2:
         return {}
-    return {job.id: policy.tenant(job.spec.tenant).weight / counts[job.spec.tenant] for job in jobs}
+    return dict(zip((job.id for job in jobs), job_weights(tenants, policy), strict=True))
 
 
 def renewals(

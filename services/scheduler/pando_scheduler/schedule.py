@@ -55,13 +55,13 @@ def _empty_drained(draft: Draft) -> None:
         if worker is not None and worker.draining:
             for _, job in sorted(draft.staying(worker_id).items()):
                 reason = f"worker {worker_id} is being drained"
-                draft.leave(job, YieldCause.DRAIN, reason, None)
+                draft.leave(job, YieldCause.DRAIN, reason)
 
 
 def _fill(draft: Draft) -> None:
     """Seat whom there is room for. Whenever others have left for a job, begin again at the head of
     the queue: what they leave free is for whoever comes first."""
-    tried = _Tried(Takers(draft))
+    tried = _Tried(Takers(draft), reservations.Line(draft))
     most = len(draft.leaves) + _PREEMPTIONS_A_PASS
     while _Round(draft, tried).go():
         if len(draft.leaves) >= most:
@@ -73,9 +73,10 @@ def _fill(draft: Draft) -> None:
 @dataclass(slots=True)
 class _Tried:
     """What need not be tried again in this plan: jobs for which all workers were looked at, and
-    those that found nobody whose place they may take."""
+    those that found nobody whose place they may take; and who is next to have a worker reserved."""
 
     takers: Takers
+    line: reservations.Line
     looked: set[str] = field(default_factory=set)
     in_vain: set[str] = field(default_factory=set)
 
@@ -98,7 +99,7 @@ class _Round:
         self._open: dict[str | None, set[str]] = {}
         for worker_id in touched if len(cluster.waiting) else ():
             self._look_at(worker_id)
-        self._new, self._entitled = _due(draft, self._starved_since)
+        self._new, self._entitled = _due(draft, tried.line)
 
     def go(self) -> bool:
         """Tells whether others have left, and it is to be gone through again."""
@@ -129,7 +130,7 @@ class _Round:
         if job.queued_at <= self._starved_since:
             if reservations.honour(draft, job):
                 return
-            reservations.make(draft, job)
+            tried.line.reserve(job)
         if job.id not in tried.in_vain and not tried.takers.take(job):
             tried.in_vain.add(job.id)
 
@@ -208,7 +209,7 @@ class _Round:
             yield job
 
 
-def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
+def _due(draft: Draft, line: reservations.Line) -> tuple[set[str], set[str]]:
     """Jobs whose standing has changed: those that are new to all workers; and those that may now
     take others' places, since their patience is over, their reservation is due or to be made, their
     tenant has less than it is guaranteed, or they are the first of the queue, where a worker
@@ -225,12 +226,7 @@ def _due(draft: Draft, starved_since: float) -> tuple[set[str], set[str]]:
         entitled.update(job.id for job in ripe)
     entitled.update(job_id for job_id, kept in cluster.reservations.items() if now >= kept.due)
     # All who may come to have a worker reserved in this pass, so that they come to it in order.
-    unreserved = (
-        job.id
-        for job in waiting.starved(starved_since)
-        if job.id not in cluster.reservations and job.held is None
-    )
-    entitled.update(islice(unreserved, reservations.most_reserved(cluster)))
+    entitled.update(job.id for job in line.first(reservations.most_reserved(cluster)))
     for tenant in _short_of_their_guarantee(draft):
         entitled.update(job.id for job in waiting.first_of(tenant, _FIRST))
     looked = _RELOOKED if cluster.relook_due(now) else _FIRST if cluster.dirty else 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerKind, WorkerView
+from pando_shared import admission
 from pando_shared.admission import Shortage
 from pando_shared.footprint import Footprint
 
@@ -64,23 +64,13 @@ def shortages(draft: Draft, job: JobView, worker: WorkerView, load: Load) -> tup
 
     Figures have head-room in them. The job's base must be known.
     """
-    kind = worker.kind
     footprint = draft.predict.footprint(job, worker) or Footprint(1)
     needs = draft.predict.needs(worker, job.base_model, load.footprint + footprint)
-    device = "memory" if kind.device == "cpu" else "GPU memory"
-    memories = [(device, needs.device_bytes, kind.budget_bytes)]
-    if kind.host_budget_bytes is not None:
-        memories.append(("host memory", needs.host_bytes, kind.host_budget_bytes))
-    return tuple(Shortage(*memory) for memory in memories if memory[1] > memory[2])
-
-
-def excess(lacks: Iterable[Shortage]) -> float:
-    """The most that is needed of any memory, in terms of what there is."""
-    return max(lack.needed_bytes / max(1, lack.budget_bytes) for lack in lacks)
+    return admission.shortages(worker.kind.worker(), needs, headroom=0.0)
 
 
 def _free_bytes(draft: Draft, worker: WorkerView, load: Load) -> int:
-    if load.base_model is None:
+    if load.base_model is None or not draft.predict.knows(load.base_model):
         return worker.kind.budget_bytes
     needs = draft.predict.needs(worker, load.base_model, load.footprint)
     return worker.kind.budget_bytes - needs.device_bytes

@@ -84,7 +84,6 @@ def view_job(
         seconds = predict.alone_seconds(size, job.spec.model, tokens, kind)
     running = job.state is JobState.RUNNING
     placed_at = job.placed_at if job.placed_at is not None else now
-    queued_at = job.created_at if job.queued_at is None else job.queued_at
     holds = job.lease is not None
     return JobView(
         id=job.id,
@@ -93,7 +92,7 @@ def view_job(
         rank=job.spec.priority.rank,
         created_at=job.created_at,
         # What it has waited before counts on.
-        queued_at=(placed_at if holds and running else queued_at) - job.waited_seconds,
+        queued_at=(placed_at if holds and running else job.waits_since) - job.waited_seconds,
         size=size,
         seconds_left=seconds,
         memory_ratio=None if job.memory_ratio is None else round(job.memory_ratio, 2),

@@ -41,6 +41,12 @@ def ahead(seconds: float) -> str:
     return f"in about {told / 86400:.0f} days"
 
 
+def rounded(count: int) -> int:
+    """In two significant digits beyond a hundred: a place more or less is no news there."""
+    step = 10 ** max(0, len(str(count)) - 2) if count >= 100 else 1
+    return count // step * step
+
+
 def counted(count: int, what: str) -> str:
     """ "1 job", "2 jobs"."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

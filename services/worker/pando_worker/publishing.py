@@ -141,11 +141,9 @@ class Publisher:
             done = replace(
                 current.fenced(epoch).to(JobState.SUCCEEDED),
                 progress=replace(log.progress, checkpoint_step=current.progress.checkpoint_step),
-                yielding=None,
                 fine_tuned_model=model.name,
                 result_files=(results,),
                 finished_at=now,
-                estimated_finish=None,
             )
             return Change(done, tuple(events), model)
 
@@ -159,10 +157,8 @@ class Publisher:
         def failed(job: Job) -> Change:
             ended = replace(
                 job.fenced(epoch).to(JobState.FAILED),
-                yielding=None,
                 error=JobFailure(code, message),
                 finished_at=now,
-                estimated_finish=None,
             )
             return Change(ended, (Event(now, f"The job failed: {message}", level="error"),))
 
@@ -185,7 +181,6 @@ class Publisher:
                 lease=None,
                 epoch=job.epoch + 1,
                 out_of_memory=job.out_of_memory + 1,
-                yielding=None,
                 placed_at=None,
             )
             return Change(left, (said,))

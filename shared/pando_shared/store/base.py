@@ -103,6 +103,10 @@ class Store(Protocol):
         """
         ...
 
+    def count_live(self, tenant: str) -> int:
+        """How many of a tenant's jobs have not ended."""
+        ...
+
     def count_jobs(self) -> dict[JobState, int]: ...
 
     def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
@@ -199,6 +203,10 @@ class Store(Protocol):
 
     def end_round(self, round_id: str) -> None:
         """Forget a round (finished, or given up by the scheduler) and wake the scheduler."""
+        ...
+
+    def rounds_of(self, worker_id: str) -> list[Round]:
+        """One worker's rounds, by `planned_at`."""
         ...
 
     def rounds(self) -> list[Round]:

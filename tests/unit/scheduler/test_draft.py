@@ -38,7 +38,7 @@ def draft_of(
 
 
 def leave(draft: Draft, job: JobView) -> None:
-    draft.leave(job, YieldCause.DRAIN, "it must", None)
+    draft.leave(job, YieldCause.DRAIN, "it must")
 
 
 def test_nothing_decided_is_an_empty_plan() -> None:
@@ -55,7 +55,7 @@ def test_who_joins_is_counted_and_the_cluster_is_left_alone() -> None:
     # Together all take 1.6 times as long; it is the first to end.
     assert load.shortest == pytest.approx(NOW + 160.0)
     assert at.cluster.loads["w1"] is before
-    assert at.changed("w1")
+    assert at.loads().keys() == {"w1"}
     assert set(at.here("w1")) == {"there", "x"}
     assert set(at.staying("w1")) == {"there"}  # it has not begun
     assert at.plan() == Plan(joins=(Join("x", "w1", "why"),))

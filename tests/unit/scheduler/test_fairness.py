@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pando_scheduler.fairness import Meter, jain, levels
+from pando_scheduler.fairness import Meter, credited, job_weights, levels
 from pando_shared.policy import Policy, TenantPolicy
 
 
@@ -48,7 +48,12 @@ def test_whoever_has_used_nothing_is_at_the_bottom_and_nobody_where_nobody_has()
     assert levels({}, ["a", "b"], Policy(), 0.0) == {"a": 0, "b": 0}
 
 
-def test_jain() -> None:
-    assert jain([2.0, 2.0, 2.0]) == pytest.approx(1.0)
-    assert jain([1.0, 0.0, 0.0, 0.0]) == pytest.approx(0.25)
-    assert jain([]) == 1.0
+def test_what_was_waited_counts_on_until_it_has_brought_a_turn() -> None:
+    policy = Policy(starvation_seconds=100.0)
+    assert credited(99.0, policy) == 99.0
+    assert credited(100.0, policy) == 0.0
+
+
+def test_a_tenants_weight_is_spread_over_its_jobs() -> None:
+    policy = Policy(tenants={"acme": TenantPolicy(weight=3.0)})
+    assert job_weights(["acme", "other", "acme"], policy) == [1.5, 1.0, 1.5]

@@ -14,7 +14,6 @@ from pando_scheduler.halving import (
     ParkTrial,
     StopTrial,
     halve,
-    held,
     held_back,
     parked,
     stopped,
@@ -185,8 +184,8 @@ def test_who_waits_at_a_rung_is_held_back() -> None:
     waiting = make_trial("a", 2.0, state=QUEUED)
     behind = make_trial("b", state=QUEUED)
     group = [waiting, behind, make_trial("c", 3.0)]
-    assert held(waiting, group) == "waits for rung 1 of its sweep: 2 of 3 trials are there"
-    assert held(behind, group) is None
+    assert held_back(group)[waiting.id] == "waits for rung 1 of its sweep: 2 of 3 trials are there"
+    assert behind.id not in held_back(group)
     assert held_back(group).keys() == {"a"}
     decided = [waiting, make_trial("b", 4.0, state=QUEUED), group[2]]
     assert held_back(decided) == {"b": "lost at rung 1 of its sweep"}

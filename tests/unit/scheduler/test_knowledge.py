@@ -104,6 +104,7 @@ def test_a_round_teaches_memory_and_speed(store: StubStore, head: Head) -> None:
 def test_it_is_kept_as_it_is_learnt(store: StubStore, head: Head) -> None:
     store.push_report(report())
     head.learn(NOW)
+    head.knowledge.keep(NOW)
     kept = store.learnt()
     assert set(kept) == {calibration_key(*KEY), speed_key(*KEY)}
     assert read_calibration(kept, *KEY) == head.knowledge.calibrations[KEY]
@@ -113,6 +114,7 @@ def test_it_is_kept_as_it_is_learnt(store: StubStore, head: Head) -> None:
 def test_whoever_leads_next_goes_on_from_there(store: StubStore, head: Head) -> None:
     store.push_report(report())
     head.learn(NOW)
+    head.knowledge.keep(NOW)
     heir = Head(store)
     heir.knowledge.recall(NOW)
     assert heir.knowledge.calibrations == head.knowledge.calibrations
@@ -155,17 +157,31 @@ def test_decisions_go_by_it_every_ten_seconds(store: StubStore, head: Head) -> N
     versions = []
     for second in (0, 1, 9, 10, 11, 20, 35):
         if second != 35:
-            store.push_report(report())
+            # Each round is slower than the last, by far more than what is no news.
+            store.push_report(report(seconds=10.0 * (second + 1)))
         head.learn(NOW + second)
         versions.append(head.predict.version)
     # At once, then at 10 and at 20; at 35 there is nothing new.
     assert versions == [1, 1, 1, 2, 2, 3, 3]
 
 
+def test_what_hardly_differs_is_no_reason_to_look_at_everything_anew(
+    store: StubStore, head: Head
+) -> None:
+    for second in range(0, 2000, 10):
+        store.push_report(report())
+        head.learn(NOW + second)
+    settled = head.predict.version
+    for second in range(2000, 2100, 10):
+        store.push_report(report())
+        head.learn(NOW + second)
+    assert head.predict.version == settled < 100
+
+
 def test_what_was_learnt_in_between_is_not_forgotten(store: StubStore, head: Head) -> None:
     store.push_report(report())
     head.learn(NOW)
-    store.push_report(report())
+    store.push_report(report(seconds=99.0))
     head.learn(NOW + 1)
     head.cluster.settle(NOW + 1)
     head.learn(NOW + 9.9)
@@ -177,7 +193,7 @@ def test_what_was_learnt_in_between_is_not_forgotten(store: StubStore, head: Hea
 def test_a_clock_that_was_set_back_holds_nothing_up(store: StubStore, head: Head) -> None:
     store.push_report(report())
     head.learn(NOW)
-    store.push_report(report())
+    store.push_report(report(seconds=99.0))
     head.learn(NOW - 5000)
     assert head.predict.version == 2
 
@@ -189,6 +205,7 @@ def test_a_probe_is_used_once_and_only_before_any_round(store: StubStore, head: 
     assert probed.probed
     assert probed.step != 1.0
     assert probed.errors.rounds == 0
+    head.knowledge.keep(NOW)
     assert read_calibration(store.learnt(), *KEY) == probed
     assert head.predict.version == 1
     head.learn(NOW + 10)

@@ -1,6 +1,7 @@
 """The loop outlives its surroundings, and tells Prometheus what it sees."""
 
 import threading
+from dataclasses import replace
 
 from factories import make_job
 from prometheus_client import generate_latest
@@ -24,6 +25,28 @@ def test_the_metrics_show_queue_and_placements(bench: SchedulerBench) -> None:
     assert 'pando_oldest_queued_seconds{priority="high"} 7.0' in text
     assert 'pando_placements_total{outcome="placed"} 1.0' in text
     assert "pando_round_plan_seconds_count 2.0" in text
+
+
+def test_a_job_whose_base_is_no_longer_configured_trains_on_alone(
+    bench: SchedulerBench,
+) -> None:
+    bench.worker()
+    job = bench.job()
+    bench.tick(2)
+    (before,) = bench.planned()
+    assert bench.begin(before) is not None
+    # Another scheduler takes over, whose catalogue has the base no more.
+    bench.store.update_job(
+        job.id, lambda job: replace(job, spec=replace(job.spec, model="unknown"))
+    )
+    waiting = bench.job()
+    bench.loop = bench.another()
+    bench.tick(2)
+    bench.store.end_round(before.id)
+    bench.tick(2)
+    (after,) = bench.planned()
+    assert bench.members(after) == {job.id}
+    assert bench.store.get_job(waiting.id).state is JobState.QUEUED
 
 
 def test_the_loop_goes_on_after_an_outage_and_stops_when_told(bench: SchedulerBench) -> None:

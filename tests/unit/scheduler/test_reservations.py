@@ -39,7 +39,7 @@ def test_the_worker_that_is_free_soonest_is_kept() -> None:
     starved = job("x", at=0.0, percent=100)
     found.put_job(starved, 0.0)
     draft = Draft(found, 5000.0)
-    reservations.make(draft, starved)
+    reservations.Line(draft).reserve(starved)
     assert draft.reserved == {"x": Reservation("x", "w2", 5300.0)}
 
 
@@ -49,7 +49,7 @@ def test_nobody_waits_for_longer_than_promised_for_a_worker_that_stays_full() ->
     starved = job("x", at=0.0)
     found.put_job(starved, 0.0)
     draft = Draft(found, 5000.0)
-    reservations.make(draft, starved)
+    reservations.Line(draft).reserve(starved)
     assert draft.reserved["x"].due == 5000.0 + WITHIN
 
 
@@ -60,10 +60,10 @@ def test_they_are_made_in_the_order_in_which_jobs_starve() -> None:
     found.put_job(first, 0.0)
     found.put_job(second, 0.0)
     draft = Draft(found, 5000.0)
-    reservations.make(draft, second)
+    reservations.Line(draft).reserve(second)
     assert not draft.reserved
-    reservations.make(draft, first)
-    reservations.make(draft, second)
+    reservations.Line(draft).reserve(first)
+    reservations.Line(draft).reserve(second)
     assert list(draft.reserved) == ["first"]
 
 
@@ -72,8 +72,24 @@ def test_one_that_no_worker_could_train_keeps_nobody_behind_it() -> None:
     for one in (job("huge", at=1.0, took=1000), job("second", at=2.0)):
         found.put_job(one, 0.0)
     draft = Draft(found, 5000.0)
-    reservations.make(draft, job("second", at=2.0))
+    reservations.Line(draft).reserve(job("second", at=2.0))
     assert list(draft.reserved) == ["second"]
+
+
+def test_those_whose_tenant_is_at_its_limit_keep_nobody_behind_them() -> None:
+    limited = replace(RULES, tenants={"full": TenantPolicy(limit=0.5)})
+    found = cluster(2, limited)
+    held = job("held", tenant="full", percent=50, seconds=90_000.0)
+    found.put_job(placed(held, "w1", 5000.0), 0.0)
+    for number in range(5):
+        found.put_job(job(f"x{number}", tenant="full", at=1.0 + number), 0.0)
+    behind = job("behind", at=9.0)
+    found.put_job(behind, 0.0)
+    draft = Draft(found, 5000.0)
+    line = reservations.Line(draft)
+    assert line.first(9) == [behind]
+    line.reserve(behind)
+    assert list(draft.reserved) == ["behind"]
 
 
 def test_it_lifts_no_limit() -> None:
@@ -82,7 +98,7 @@ def test_it_lifts_no_limit() -> None:
     starved = job("x", at=0.0, percent=50)
     found.put_job(starved, 0.0)
     draft = Draft(found, 5000.0)
-    reservations.make(draft, starved)
+    reservations.Line(draft).reserve(starved)
     assert not draft.reserved
 
 

@@ -100,6 +100,7 @@ def test_what_writes_nothing_changes_nothing(store: Store) -> None:
     store.restore_job(job)
     with pytest.raises(IllegalTransition):
         store.update_job(job.id, lambda job: job.to(JobState.SUCCEEDED))
+    assert store.update_job(job.id, lambda job: job) == job
     assert told(store.changed_jobs(before.cursor)) == ((), (), False)
 
 

@@ -131,6 +131,17 @@ def test_a_page_behind_another_tenants_job_is_not_found(store: Store) -> None:
     assert store.list_jobs("other", limit=0) == []
 
 
+def test_a_tenants_live_jobs_are_counted(store: Store) -> None:
+    live = (JobState.VALIDATING, JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
+    for state in JobState:
+        store.create_job(make_job(tenant="acme", state=state))
+    store.create_job(make_job(tenant="other"))
+    assert [store.count_live(tenant) for tenant in ("acme", "other", "none")] == [len(live), 1, 0]
+    ended = store.create_job(make_job(tenant="other"))
+    store.update_job(ended.id, lambda job: job.to(JobState.CANCELLED))
+    assert store.count_live("other") == 1
+
+
 def test_jobs_of_a_state_come_oldest_first(store: Store) -> None:
     late = store.create_job(make_job(created_at=EPOCH_START + 9))
     early = store.create_job(make_job(tenant="other", created_at=EPOCH_START))

@@ -73,6 +73,21 @@ def test_a_round_begins_once_and_only_for_its_worker(store: Store) -> None:
     assert store.rounds() == []
 
 
+def test_a_workers_rounds_are_found_by_its_name(store: Store) -> None:
+    other = replace(PLANNED, id="round-2", worker_id="w2")
+    earlier = replace(PLANNED, id="round-3", planned_at=0.5)
+    for planned in (PLANNED, other, earlier):
+        store.plan_round(planned)
+    assert store.rounds_of("w1") == [earlier, PLANNED]
+    assert store.rounds_of("w2") == [other]
+    assert store.rounds_of("w3") == []
+    begun = store.begin_round("round-1", "w1", "w1-first", 2.0)
+    assert store.rounds_of("w1") == [earlier, begun]
+    store.withdraw_round("round-3")
+    store.end_round("round-1")
+    assert store.rounds_of("w1") == []
+
+
 def test_only_a_round_that_has_not_begun_can_be_withdrawn(store: Store) -> None:
     store.plan_round(PLANNED)
     store.plan_round(replace(PLANNED, id="round-0", planned_at=0.5))

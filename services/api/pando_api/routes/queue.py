@@ -38,7 +38,7 @@ def _view(job: Job, forecast: Forecast | None, now: float) -> QueuedJob:
         method=job.spec.adapter.type,
         priority=job.spec.priority,
         created_at=int(job.created_at),
-        waiting_seconds=max(0.0, now - (job.queued_at or job.created_at)),
+        waiting_seconds=max(0.0, now - job.waits_since),
         predicted_peak_bytes=job.predicted_peak_bytes,
         predicted_host_bytes=job.predicted_host_bytes,
         blocked_reason=forecast.reason if forecast is not None else None,

@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
-from pando_scheduler.placement import Seat, best_seat, seat_on
+from pando_scheduler.placement import Seat, added_speed, best_seat, seat_on
 from pando_scheduler.plan import Join, Leave, Plan
 from pando_scheduler.schedule import schedule
 from pando_shared.jobs import Priority, YieldCause
 from pando_shared.policy import ClassPolicy, Policy
+
+#: What a further job must add to a machine's speed where everybody may be placed anew.
+_WORTH_IT = 0.25
 
 Order = Callable[[JobView, "Known"], tuple[float | int | str, ...]]
 
@@ -134,8 +137,7 @@ def _place(cluster: Cluster, loads: Mapping[str, Load], job: JobView) -> WorkerV
         predict = cluster.predict
         demand = load.demand + predict.demand(job, worker)
         slowdown = predict.slowdown(worker, job.base_model, demand, load.count + 1)
-        before = predict.slowdown(worker, job.base_model, load.demand, load.count)
-        if load.count and (load.count + 1) / slowdown - load.count / before < 0.25:
+        if load.count and added_speed(predict, worker, load, slowdown) < _WORTH_IT:
             continue
         footprint = predict.footprint(job, worker)
         if footprint is None:

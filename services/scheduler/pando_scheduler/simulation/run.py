@@ -36,7 +36,6 @@ class Sample:
     at: float
     queued: int
     running: int
-    busy_workers: int
     workers: int
     useful: float
 

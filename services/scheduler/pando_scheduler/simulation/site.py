@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pando_scheduler.fairness import job_weights
 from pando_scheduler.learnt import LearntPredictor
 from pando_scheduler.picture import JobView, WorkerKind, WorkerView
 from pando_scheduler.simulation.arrivals import Arrival, Machine
@@ -87,7 +87,9 @@ class Site:
                 ready.append(live)
             else:
                 upcoming.append(live.ready_at)
-        weights = None if by_tenant is None else _weights(ready, by_tenant)
+        weights = None
+        if by_tenant is not None:
+            weights = job_weights([live.arrival.tenant for live in ready], by_tenant)
         found = speeds([live.demand for live in ready], interference, weights)
         useful = _without_padding(ready) if padded else 1.0
         for live, speed in zip(ready, found, strict=True):
@@ -118,13 +120,6 @@ class Site:
             true = replace(live.view, memory_ratio=live.arrival.memory_error)
             total += truth.footprint(true, worker) or Footprint()
         return truth.needs(worker, base, total).device_bytes <= self.machine.budget_bytes
-
-
-def _weights(jobs: Sequence[Live], policy: Policy) -> list[float]:
-    """A tenant's weight, spread over its jobs."""
-    tenants = [live.arrival.tenant for live in jobs]
-    counts = Counter(tenants)
-    return [policy.tenant(tenant).weight / counts[tenant] for tenant in tenants]
 
 
 def _without_padding(jobs: Sequence[Live]) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pando_scheduler.cluster import Cluster
+from pando_scheduler.fairness import credited
 from pando_scheduler.learnt import LearntPredictor
 from pando_scheduler.picture import JobView, WorkerKind, job_size
 from pando_scheduler.plan import Plan
@@ -168,10 +169,7 @@ class _World:
 
     def _back_to_queue(self, live: Live) -> None:
         live.speed = 0.0
-        # What it had waited before counts on, until it has had its turn for it.
-        waited = live.view.placed_at - live.view.queued_at
-        if waited >= self.cluster.policy.starvation_seconds:
-            waited = 0.0
+        waited = credited(live.view.placed_at - live.view.queued_at, self.cluster.policy)
         view = replace(
             live.view,
             worker_id=None,
@@ -342,7 +340,6 @@ class _World:
                 self.now,
                 waiting,
                 len(self.live) - waiting,
-                sum(bool(site.jobs) for site in self.sites.values()),
                 workers,
                 useful / workers if workers else 0.0,
             )

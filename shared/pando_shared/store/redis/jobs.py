@@ -30,6 +30,7 @@ class RedisJobs(RedisChanges):
         RedisChanges.__init__(self, redis, changes_kept)
         self._page = redis.register_script(script("page"))
         self._members = redis.register_script(script("members"))
+        self._count_live = redis.register_script(script("count_live"))
         self._append = redis.register_script(script("append_events"))
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
@@ -86,6 +87,8 @@ class RedisJobs(RedisChanges):
             before = decode(Job, text)
             outcome = change(before)
             wanted = outcome if isinstance(outcome, Change) else Change(outcome)
+            if wanted == Change(before):
+                return before
             pipe.multi()
             self._write_change(pipe, before, wanted)
             return wanted.job
@@ -117,6 +120,11 @@ class RedisJobs(RedisChanges):
             return []
         texts: Any = self._members(keys=indexes, args=[keys.JOB_PREFIX])
         return oldest_first(decode(Job, text) for text in texts)
+
+    def count_live(self, tenant: str) -> int:
+        live = [keys.jobs_in(state) for state in JobState if not state.terminal]
+        count: Any = self._count_live(keys=[keys.jobs_of(tenant), *live])
+        return int(count)
 
     def count_jobs(self) -> dict[JobState, int]:
         with self._redis.pipeline() as pipe:

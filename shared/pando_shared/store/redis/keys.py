@@ -20,6 +20,7 @@
 | pando:workers                     | hash   | worker id -> JSON                                  |
 | pando:workers:draining            | hash   | worker id -> since when it is emptied              |
 | pando:rounds                      | hash   | round id -> JSON                                   |
+| pando:rounds:of:<worker>          | set    | ids of a worker's rounds                           |
 | pando:reports                     | list   | reports of rounds, JSON, oldest first; at most     |
 |                                   |        | 10,000                                             |
 | pando:learnt                      | hash   | a predictor's key -> its JSON                      |
@@ -103,3 +104,7 @@ def samples_waiting(worker_id: str) -> str:
 
 def written(token: str) -> str:
     return f"pando:written:{token}"
+
+
+def rounds_of(worker_id: str) -> str:
+    return f"{ROUNDS}:of:{worker_id}"

@@ -47,16 +47,18 @@ class RedisWorkers:
         return {worker_id.decode(): float(since) for worker_id, since in times.items()}
 
     def plan_round(self, planned: Round) -> None:
-        self._redis.hset(keys.ROUNDS, planned.id, encode(planned))
+        with self._redis.pipeline() as pipe:
+            pipe.hset(keys.ROUNDS, planned.id, encode(planned))
+            pipe.sadd(keys.rounds_of(planned.worker_id), planned.id)
+            pipe.execute()
 
     def begin_round(
         self, round_id: str, worker_id: str, incarnation: str, now: float
     ) -> Round | None:
         def body(pipe: Pipeline) -> Round | None:
-            text: Any = pipe.hget(keys.ROUNDS, round_id)
-            if text is None:
+            planned = self._round(pipe, round_id)
+            if planned is None:
                 return None
-            planned = decode(Round, text)
             mine = (planned.worker_id, planned.incarnation) == (worker_id, incarnation)
             if not mine or planned.started_at is not None:
                 return None
@@ -70,21 +72,42 @@ class RedisWorkers:
 
     def withdraw_round(self, round_id: str) -> bool:
         def body(pipe: Pipeline) -> bool:
-            text: Any = pipe.hget(keys.ROUNDS, round_id)
-            if text is None or decode(Round, text).started_at is not None:
+            planned = self._round(pipe, round_id)
+            if planned is None or planned.started_at is not None:
                 return False
             pipe.multi()
-            pipe.hdel(keys.ROUNDS, round_id)
+            _forget(pipe, planned)
             return True
 
         return transact(self._redis, [keys.ROUNDS], body)
 
     def end_round(self, round_id: str) -> None:
-        with self._redis.pipeline() as pipe:
-            pipe.hdel(keys.ROUNDS, round_id)
+        def body(pipe: Pipeline) -> None:
+            planned = self._round(pipe, round_id)
+            pipe.multi()
+            if planned is not None:
+                _forget(pipe, planned)
             wake(pipe)
-            pipe.execute()
+
+        transact(self._redis, [keys.ROUNDS], body)
+
+    def _round(self, pipe: Pipeline, round_id: str) -> Round | None:
+        text: Any = pipe.hget(keys.ROUNDS, round_id)
+        return None if text is None else decode(Round, text)
+
+    def rounds_of(self, worker_id: str) -> list[Round]:
+        ids: Any = self._redis.smembers(keys.rounds_of(worker_id))
+        if not ids:
+            return []
+        texts: Any = self._redis.hmget(keys.ROUNDS, sorted(ids))
+        found = (decode(Round, text) for text in texts if text is not None)
+        return oldest_first(planned for planned in found if planned.worker_id == worker_id)
 
     def rounds(self) -> list[Round]:
         texts: Any = self._redis.hvals(keys.ROUNDS)
         return oldest_first(decode(Round, text) for text in texts)
+
+
+def _forget(pipe: Pipeline, planned: Round) -> None:
+    pipe.hdel(keys.ROUNDS, planned.id)
+    pipe.srem(keys.rounds_of(planned.worker_id), planned.id)

@@ -75,6 +75,8 @@ class StubJobs(StubRecords, StubSignals):
             before = self.get_job(job_id)
             outcome = change(before)
             wanted = outcome if isinstance(outcome, Change) else Change(outcome)
+            if wanted == Change(before):
+                return before
             self._write(wanted.job)
             self._events[job_id].extend(wanted.events)
             if wanted.model is not None:
@@ -127,6 +129,12 @@ class StubJobs(StubRecords, StubSignals):
                 found = [self._jobs[job_id] for job_id in written]
             jobs = tuple(oldest_first(found))
             return JobChanges(jobs, (), self._changes.cursor, whole=written is None)
+
+    def count_live(self, tenant: str) -> int:
+        with self._lock:
+            return sum(
+                job.spec.tenant == tenant and not job.state.terminal for job in self._jobs.values()
+            )
 
     def count_jobs(self) -> dict[JobState, int]:
         return {state: len(self.jobs_in(state)) for state in JobState}

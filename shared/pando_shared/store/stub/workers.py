@@ -73,6 +73,9 @@ class StubWorkers(StubSignals):
             self._rounds.pop(round_id, None)
             self.wake()
 
+    def rounds_of(self, worker_id: str) -> list[Round]:
+        return [planned for planned in self.rounds() if planned.worker_id == worker_id]
+
     def rounds(self) -> list[Round]:
         with self._lock:
             return oldest_first(self._rounds.values())

@@ -10,7 +10,7 @@ from pando_scheduler.simulation.run import Run, Sample, TenantAccount
 
 
 def sample(at: float, useful: float, workers: int = 1) -> Sample:
-    return Sample(at, 0, 0, workers, workers, useful)
+    return Sample(at, 0, 0, workers, useful)
 
 
 def test_turnaround() -> None:

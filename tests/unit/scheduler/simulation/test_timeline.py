@@ -9,7 +9,7 @@ from pando_scheduler.simulation.timeline import Timeline, timeline
 
 
 def sample(at: float, queued: int, useful: float) -> Sample:
-    return Sample(at, queued, 0, 0, 1, useful)
+    return Sample(at, queued, 0, 1, useful)
 
 
 def test_a_span_has_the_mean_of_what_lies_in_it() -> None:
