@@ -32,6 +32,9 @@ FAST = {
     "PANDO_MEMORY_BYTES": str(4 << 30),
 }
 POLICY = """
+[classes.normal]
+max_slowdown = 2            # so four jobs share the only worker, whosever they are
+
 [tenants.heavy]
 weight = 3
 
