@@ -17,6 +17,7 @@ import pytest
 from local_stack import PANDO, LocalStack, eventually
 from stack_jobs import StackJobs, relative_difference
 
+from pando_shared.jobs import Job
 from pando_shared.store.redis import RedisStore
 
 pytestmark = pytest.mark.e2e
@@ -97,6 +98,15 @@ def trained_tokens(jobs: StackJobs, ids: list[str]) -> int:
     return sum(int(jobs.get(job_id).progress["trained_tokens"]) for job_id in ids)  # type: ignore[attr-defined]
 
 
+def record(stack: LocalStack, job_id: str) -> Job:
+    """The job as the store has it."""
+    store = RedisStore(stack.redis_url())
+    try:
+        return store.get_job(job_id)
+    finally:
+        store.close()
+
+
 def test_tokens_go_by_the_tenants_weights(heavy: Tenant, light: Tenant) -> None:
     """Both have more jobs than there is room for, of unlike batches."""
     threes = [heavy.start("tiny", **{**ENDLESS, "batch_size": 4}) for _ in range(3)]
@@ -144,6 +154,10 @@ def test_a_high_job_starts_in_the_next_round_and_the_preempted_one_resumes_exact
     try:
         heavy.wait_for_step(urgent, 1)
         assert time.monotonic() - arrived <= STARTS_WITHIN
+        # Of that, what it waited once its data was counted.
+        placed = record(heavy.stack, urgent)
+        assert placed.started_at is not None
+        assert placed.started_at - placed.waits_since <= ROUND_SECONDS + 1.0
         everybody = [*residents, victim, *fillers]
 
         def preempted() -> int:

@@ -116,6 +116,23 @@ def test_nobody_is_passed_by_beyond_the_bound(
     assert all(left <= 1e-6 for left in world.left.values())
 
 
+@given(workers(), jobs(), policies(), st.sampled_from([1.0, 1.5]))
+@settings(max_examples=30, deadline=None)
+def test_a_tenant_at_its_limit_keeps_nobody_else_beyond_the_bound(
+    machines: list[WorkerView], queue: list[JobView], policy: Policy, limit: float
+) -> None:
+    free = unlimited(policy)
+    bound = replace(free.tenants["z"], limit=limit)
+    large = [replace(one, kind=worker(one.id, 100).kind) for one in machines]
+    world = LittleWorld(large, replace(free, tenants={**free.tenants, "z": bound}), NOW)
+    world.add(*queue)
+    world.run(step=30.0)
+    tenants = {view.id: view.tenant for view in queue}
+    late = {name: by for name, by in world.overdue.items() if tenants[name] != "z" and by > 0}
+    assert not late
+    assert all(left <= 1e-6 for left in world.left.values())
+
+
 def _fits(view: JobView, one: WorkerView) -> bool:
     return BASE_BYTES + view.size.adapter.rank <= one.kind.budget_bytes  # type: ignore[union-attr]
 

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cluster_world import POLICY as BY_DEFAULT
 from cluster_world import LittleWorld, job, worker
 
 from pando_scheduler.schedule import schedule
 from pando_shared.jobs import Priority, YieldCause
-from pando_shared.policy import ClassPolicy, Policy, TenantPolicy
+from pando_shared.policy import Policy, TenantPolicy
 
-POLICY = Policy(
-    classes={
-        Priority.HIGH: ClassPolicy(0.0, 2.0),
-        Priority.NORMAL: ClassPolicy(300.0, 2.0),
-        Priority.LOW: ClassPolicy(None, 2.0),
-    },
-    starvation_seconds=86_400.0,
-    reservation_seconds=600.0,
-    reserved_share=0.25,
-    minimum_run_seconds=120.0,
-    max_preemptions=3,
-    preempt_longer=None,
-    minimum_gain=0.25,
-    fairness=0.0,
-)
+POLICY = replace(BY_DEFAULT, starvation_seconds=86_400.0, preempt_longer=None, fairness=0.0)
 
 
 def full(count: int = 1, policy: Policy = POLICY, **fields: object) -> LittleWorld:
