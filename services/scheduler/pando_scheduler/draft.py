@@ -67,9 +67,9 @@ class Draft:
         found.update((job.id, job) for job in self._joined.get(worker_id, ()))
         return found
 
-    def may_have(self, tenant: str, worker_id: str) -> bool:
-        """Whether a tenant may have something on a worker."""
-        return worker_id in self._loads or self.cluster.accounts.claim_on(tenant, worker_id) > 0.0
+    def places(self, tenant: str) -> set[str]:
+        """The workers on which a tenant may have something."""
+        return {*self._loads, *self.cluster.accounts.places(tenant)}
 
     def tenant_use(self, tenant: str) -> float:
         """What a tenant's jobs take, in workers."""

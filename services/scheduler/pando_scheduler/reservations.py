@@ -10,7 +10,8 @@ reservations, where R are had at once; jobs for whom no worker would do are not 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 
 from pando_scheduler import preemption
@@ -80,8 +81,8 @@ class Line:
         if [one.id for one in self.first(1)] != [job.id]:
             return
         draft = self._draft
-        able = ((max(draft.load(w.id).longest, draft.now), w.id) for w in _able(draft, job))
-        found = min(able, default=None)
+        able = _able(draft, job, self._kinds)
+        found = min(((max(draft.load(w.id).longest, draft.now), w.id) for w in able), default=None)
         if found is None:  # the last one that would have done was reserved in this plan
             self._able[self._key(job)] = False
             return
@@ -123,30 +124,49 @@ class Line:
         key = self._key(job)
         found = self._able.get(key)
         if found is None:
-            found = self._able[key] = next(_able(self._draft, job), None) is not None
+            able = _able(self._draft, job, self._kinds)
+            found = self._able[key] = next(able, None) is not None
         return found
 
+    @cached_property
+    def _kinds(self) -> Mapping[WorkerKind, Sequence[WorkerView]]:
+        kinds: dict[WorkerKind, list[WorkerView]] = {}
+        for worker in self._draft.cluster.workers.values():
+            if not worker.draining:
+                kinds.setdefault(worker.kind, []).append(worker)
+        return kinds
 
-def _able(draft: Draft, job: JobView) -> Iterator[WorkerView]:
+
+def _able(
+    draft: Draft, job: JobView, kinds: Mapping[WorkerKind, Sequence[WorkerView]]
+) -> Iterator[WorkerView]:
     """Workers that could train the job alone and are kept for nobody. Of workers of one kind that
     have nothing of the job's tenant on them only the first is asked."""
-    known: dict[WorkerKind, bool] = {}
-    for worker in draft.cluster.workers.values():
-        if worker.id in draft.keepers or worker.draining or worker.id in job.avoids:
+    theirs = draft.places(job.tenant)
+    for worker_id in theirs:
+        worker = draft.cluster.workers.get(worker_id)
+        if worker is None or worker.draining or not _is_open(draft, job, worker):
             continue
-        if not worker.offers(job.base_model):
-            continue
-        if draft.may_have(job.tenant, worker.id):
-            able = _is_able(draft, job, worker)
-        elif worker.kind in known:
-            able = known[worker.kind]
-        else:
-            able = known[worker.kind] = _is_able(draft, job, worker)
-        if able:
+        if _could_train(draft, job, worker):
+            yield worker
+    for workers in kinds.values():
+        asked = False
+        for worker in workers:
+            if worker.id in theirs or not _is_open(draft, job, worker):
+                continue
+            if not asked and not _could_train(draft, job, worker):
+                break
+            asked = True
             yield worker
 
 
-def _is_able(draft: Draft, job: JobView, worker: WorkerView) -> bool:
+def _is_open(draft: Draft, job: JobView, worker: WorkerView) -> bool:
+    if worker.id in draft.keepers or worker.id in job.avoids:
+        return False
+    return worker.offers(job.base_model)
+
+
+def _could_train(draft: Draft, job: JobView, worker: WorkerView) -> bool:
     if not within_limit(draft, job, worker):
         return False
     return spare_bytes(draft, job, worker, Load()) is not None

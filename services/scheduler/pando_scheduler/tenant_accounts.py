@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pando_scheduler.fairness import Meter
 from pando_shared.forecasts import Usage
@@ -26,6 +26,7 @@ class TenantAccounts:
         self.claims: dict[str, float] = {}
         self._shares: dict[str, Shares] = {}
         self._claims: dict[str, Shares] = {}
+        self._places: dict[str, set[str]] = {}
 
     def recall(self, usages: Mapping[str, Usage], now: float) -> None:
         """Go on from what was known of tenants' use before."""
@@ -49,9 +50,18 @@ class TenantAccounts:
         """What a tenant's jobs may come to take of a worker."""
         return self._claims.get(worker_id, {}).get(tenant, 0.0)
 
+    def places(self, tenant: str) -> Collection[str]:
+        """The workers on which a tenant has jobs."""
+        return self._places.get(tenant, ())
+
     def charge(self, worker_id: str, shares: Shares, claims: Shares, now: float) -> None:
         """Turn tenants' meters to what they have on this worker from now on."""
-        _replace(self.claims, self._claims, worker_id, claims)
+        for tenant in _replace(self.claims, self._claims, worker_id, claims):
+            places = self._places.setdefault(tenant, set())
+            if tenant in claims:
+                places.add(worker_id)
+            else:
+                places.discard(worker_id)
         changed = _replace(self.in_use, self._shares, worker_id, shares)
         for tenant in changed:
             meter = self.meters.setdefault(tenant, Meter(at=now))
