@@ -151,6 +151,7 @@ class LittleWorld:
             view = cluster.waiting.get(join.job_id)
             assert view is not None
             self._join(view, cluster.workers[join.worker_id])
+        self.train(0.0)  # tells everybody's end anew, now that others are beside it
 
     def _join(self, view: JobView, to: WorkerView) -> None:
         if view.id in self._allowed:

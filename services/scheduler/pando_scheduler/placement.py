@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 
 from pando_scheduler.draft import Draft
 from pando_scheduler.picture import JobView, Load, WorkerView
 from pando_scheduler.prediction import Predictor
-from pando_scheduler.worker_lists import STEPS_A_WORKER
+from pando_scheduler.worker_lists import STEPS_A_WORKER, load_step
 
 #: Gains are compared in steps of this size: a smaller difference is less than the models' error.
 _GAIN_STEP = 0.05
@@ -45,9 +46,9 @@ class Seat:
 
 
 def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat | None:
-    """The best worker for a job, `among` some or among all; None: it must wait."""
+    """The best worker for a job, `among` a few or among all; None: it must wait."""
     if among is not None:
-        return _best(draft, job, sorted(among), len(among), len(among))
+        return _best_of_few(draft, job, among)
     steps = list(draft.busy(job.base_model))
     seat = _snug(draft, job, steps) or _best(draft, job, draft.idle(job.base_model), 1, _LOOKED)
     if seat is not None:
@@ -68,6 +69,34 @@ def best_seat(draft: Draft, job: JobView, among: Collection[str] | None) -> Seat
             if found is not None and (seat is None or found.merit < seat.merit):
                 seat = found
     return seat
+
+
+def _best_of_few(draft: Draft, job: JobView, among: Collection[str]) -> Seat | None:
+    """What would be found among all if there were only these."""
+    busy: list[tuple[int, Seat]] = []
+    idle: dict[str | None, list[Seat]] = {}
+    for worker_id in among:
+        seat = seat_on(draft, job, worker_id)
+        if seat is None:
+            continue
+        load = draft.load(worker_id)
+        if load.count:
+            busy.append((load_step(load), seat))
+        else:
+            idle.setdefault(seat.worker.base_model, []).append(seat)
+    snug = [(-step, seat.worker.id, seat) for step, seat in busy if seat.gain >= _SNUG]
+    if snug:
+        return min(snug)[2]
+    smallest = {base: min(seats, key=_by_size) for base, seats in idle.items()}
+    if job.base_model in smallest:
+        return smallest[job.base_model]
+    emptiest = min((step for step, _ in busy), default=0)
+    found = [seat for step, seat in busy if step == emptiest]
+    return min((*found, *smallest.values()), key=attrgetter("merit"), default=None)
+
+
+def _by_size(seat: Seat) -> tuple[int, str]:
+    return seat.worker.kind.budget_bytes, seat.worker.id
 
 
 def _snug(draft: Draft, job: JobView, steps: list[tuple[int, list[str]]]) -> Seat | None:
@@ -186,7 +215,7 @@ def _relaxed(draft: Draft, allowed: float, quick: bool) -> float:
 
 def has_no_place(draft: Draft, tenant: str) -> bool:
     """Whether none of a tenant's jobs is on any worker."""
-    return draft.tenant_use(tenant) <= 0.0
+    return draft.tenant_use(tenant) <= _ROUNDING
 
 
 def _keeps_another_waiting(draft: Draft, job: JobView, worker_id: str, slowdown: float) -> bool:

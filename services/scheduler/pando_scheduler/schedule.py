@@ -73,12 +73,14 @@ def _fill(draft: Draft) -> None:
 @dataclass(slots=True)
 class _Tried:
     """What need not be tried again in this plan: jobs for which all workers were looked at, and
-    those that found nobody whose place they may take; and who is next to have a worker reserved."""
+    those that found nobody whose place they may take; and who is next to have a worker reserved.
+    Of the plan's leaves, the first `relieved` have been seen to."""
 
     takers: Takers
     line: reservations.Line
     looked: set[str] = field(default_factory=set)
     in_vain: set[str] = field(default_factory=set)
+    relieved: int = 0
 
 
 class _Round:
@@ -100,6 +102,10 @@ class _Round:
         for worker_id in touched if len(cluster.waiting) else ():
             self._look_at(worker_id)
         self._new, self._entitled = _due(draft, tried.line)
+        relieved = _relieved(draft, tried.relieved)
+        self._new |= relieved
+        tried.looked -= relieved
+        tried.relieved = len(draft.leaves)
 
     def go(self) -> bool:
         """Tells whether others have left, and it is to be gone through again."""
@@ -207,6 +213,17 @@ class _Round:
             if not self._open:
                 return
             yield job
+
+
+def _relieved(draft: Draft, seen: int) -> set[str]:
+    """Jobs whose tenant was nearer to its limit before the leaves beyond the first `seen`: workers
+    that have not changed may be open to them now."""
+    found: set[str] = set()
+    for job_id in islice(draft.leaves, seen, None):
+        left = draft.cluster.find(job_id)
+        if left is not None and draft.policy.tenant(left.tenant).limit is not None:
+            found.update(job.id for job in draft.cluster.waiting.of(left.tenant))
+    return found
 
 
 def _due(draft: Draft, line: reservations.Line) -> tuple[set[str], set[str]]:

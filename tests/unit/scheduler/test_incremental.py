@@ -136,3 +136,38 @@ def test_a_reserved_worker_is_for_its_job_once_it_is_free() -> None:
     assert [one.job_id for one in plan.joins] == ["starved"]
     assert plan.released == ("starved",)
     assert world.cluster.reservations == {}
+
+
+def test_of_workers_that_have_changed_the_fullest_with_room_comes_first() -> None:
+    world = LittleWorld([worker("w1", 40, base="a"), worker("w2", 60, base="a")], POLICY)
+    small = [
+        job("short", took=30, percent=10, seconds=30.0),
+        job("stays", took=40, percent=10, seconds=900.0),
+    ]
+    world.add(*small)
+    world.settle()
+    assert where(world) == {"short": "w1", "stays": "w2"}
+    late = job("late", took=20, percent=10, seconds=900.0)
+    world.add(late)
+    assert not world.plan()  # both are full
+    world.train(40.0)
+    world.cluster.put_worker(worker("w2", 90, base="a"), world.now)
+    (join,) = world.plan().joins
+    assert (join.job_id, join.worker_id) == ("late", "w2")  # and not the idle one
+
+
+def test_whoever_waits_for_their_tenants_limit_alone_is_looked_at_when_its_job_leaves() -> None:
+    limited = replace(POLICY, tenants={"z": TenantPolicy(limit=1.0)}, minimum_run_seconds=0.0)
+    world = LittleWorld([worker("w1", 40, base="b"), worker("w2", 60, base="a")], limited)
+    low = Priority.LOW
+    world.add(
+        job("z1", tenant="z", base="b", rank=low, took=5, percent=100, seconds=9000.0),
+        job("x1", rank=low, took=5, percent=10, seconds=9000.0),
+        job("z2", tenant="z", rank=low, took=5, percent=10, seconds=9000.0),
+    )
+    world.settle()
+    assert where(world) == {"z1": "w1", "x1": "w2"}
+    world.add(job("high", tenant="z", rank=Priority.HIGH, took=5, percent=10, seconds=30.0))
+    plan = world.plan()
+    assert [leave.job_id for leave in plan.leaves] == ["z1"]
+    assert where(world)["z2"] == "w2"
