@@ -70,7 +70,11 @@ def for_shorter(draft: Draft, job: JobView) -> Eviction | None:
     least = max(times * job.seconds_left * 2.0 ** levels.get(job.tenant, 0), shortest)
 
     def longer(other: JobView) -> bool:
-        if other.rank < job.rank or _weight(draft, other) < least or has_its_turn(draft, other):
+        if other.rank < job.rank or has_its_turn(draft, other):
+            return False
+        # One that is slowed by others is no longer than it would be alone, as `job` is told.
+        alone = other.seconds_left * 2.0 ** levels.get(other.tenant, 0)
+        if min(alone, _weight(draft, other)) < least:
             return False
         return draft.now - other.placed_at >= shortest * 2.0 ** min(other.preemptions, 32)
 

@@ -30,11 +30,15 @@ POLICY = Policy(
 OWNED = replace(POLICY, tenants={"owner": TenantPolicy(guaranteed=1.0)})
 
 
-def draft(policy: Policy = POLICY, left: float = 10_000.0, **fields: object) -> Draft:
-    """A worker that one job keeps busy and fills, and has for 1,000 s."""
+def draft(
+    policy: Policy = POLICY, left: float = 10_000.0, slowed: float = 1.0, **fields: object
+) -> Draft:
+    """A worker that one job keeps busy and fills, and has for 1,000 s; alone it would be gone so
+    many times sooner."""
     cluster = Cluster(policy, Figures())
     cluster.put_worker(worker(base="a"), NOW)
-    there = job("there", took=90, percent=100, at=NOW - 1000.0, **fields)  # type: ignore[arg-type]
+    alone = {"took": 90, "percent": 100, "at": NOW - 1000.0, "seconds": left / slowed}
+    there = job("there", **{**alone, **fields})  # type: ignore[arg-type]
     cluster.put_job(replace(placed(there, "w1", NOW - 1000.0), ends_at=NOW + left), NOW)
     return Draft(cluster, NOW)
 
@@ -71,6 +75,9 @@ def test_a_higher_class_is_when_its_patience_is_over() -> None:
 def test_a_far_shorter_job_is_at_once() -> None:
     assert cause(draft(), waits(since=0.0, seconds=5000.0)) is YieldCause.SHORTER
     assert cause(draft(), waits(since=0.0, seconds=5001.0)) is None
+    # One that its neighbours slow down is not longer for it.
+    assert cause(draft(slowed=2.0), waits(since=0.0, seconds=5000.0)) is None
+    assert cause(draft(slowed=2.0), waits(since=0.0, seconds=2500.0)) is YieldCause.SHORTER
     never = replace(POLICY, preempt_longer=None)
     assert cause(draft(never), waits(seconds=5000.0)) is None
 
