@@ -12,17 +12,13 @@ import httpx
 from httpx_sse import EventSource, SSEError
 
 from pando_cli.api import Api, JsonObject
+from pando_cli.ended import ended
 from pando_cli.errors import Refused, Unreachable
-from pando_shared.jobs import JobState
 
 #: How long a service may be away (restarting, say) before following gives up.
 PATIENCE_SECONDS = 60.0
 #: The service sends a comment at least this often, so a longer silence is a dead connection.
 SILENCE_SECONDS = 60.0
-
-
-def ended(job: JsonObject) -> bool:
-    return JobState(job["status"]).terminal
 
 
 def follow(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from pando_cli.ended import ended
 from pando_cli.rendering import JsonObject, age, list_table, number, state
 
 
@@ -51,10 +52,6 @@ def sweeps_table(sweeps: Sequence[JsonObject]) -> Table:
 
 def best_trial(sweep: JsonObject) -> JsonObject | None:
     return next((t for t in sweep["trials"] if t["job_id"] == sweep["best_job_id"]), None)
-
-
-def ended(sweep_or_trial: JsonObject) -> bool:
-    return sweep_or_trial["status"] in ("succeeded", "failed", "cancelled")
 
 
 def values_text(values: JsonObject) -> str:

@@ -18,7 +18,7 @@ from pando_cli.errors import CliError, UsageError
 from pando_cli.grid_option import grid
 from pando_cli.job_options import JobOptions
 from pando_cli.rendering import JsonObject
-from pando_cli.sweep_snapshots import sweep_snapshots
+from pando_cli.snapshots import sweep_snapshots
 from pando_cli.sweep_table import best_trial, sweeps_table, trials_table, values_text
 
 _SWEEP = "Sweep"

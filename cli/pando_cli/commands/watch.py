@@ -10,11 +10,11 @@ from rich.live import Live
 
 from pando_cli.api import JsonObject
 from pando_cli.connection import Connection, Session
+from pando_cli.ended import ended
 from pando_cli.errors import CliError
-from pando_cli.event_stream import ended
 from pando_cli.job_bars import JobBars
-from pando_cli.job_snapshots import snapshots
 from pando_cli.rendering import label
+from pando_cli.snapshots import job_snapshots
 
 
 def watch(
@@ -40,7 +40,7 @@ def watch(
         return
     last: list[JsonObject] = []
     if session.output.as_json:
-        for last in snapshots(session.api, chosen):
+        for last in job_snapshots(session.api, chosen):
             session.output.document({"jobs": last})
     else:
         last = wait_for(session, chosen)
@@ -54,13 +54,13 @@ def wait_for(session: Session, job_ids: Sequence[str]) -> list[JsonObject]:
     """The jobs when all have ended; people see them train meanwhile."""
     output = session.output
     if output.as_json:
-        *_, last = snapshots(session.api, job_ids)
+        *_, last = job_snapshots(session.api, job_ids)
         return last
     if not output.notes.is_terminal:
         return _tell(session, job_ids)
     bars = JobBars()
     with Live(bars, console=output.notes, refresh_per_second=4):
-        for jobs in snapshots(session.api, job_ids):
+        for jobs in job_snapshots(session.api, job_ids):
             bars.update(jobs)
     return jobs
 
@@ -68,7 +68,7 @@ def wait_for(session: Session, job_ids: Sequence[str]) -> list[JsonObject]:
 def _tell(session: Session, job_ids: Sequence[str]) -> list[JsonObject]:
     """For a log: a line whenever a job's status has changed."""
     told: dict[str, str] = {}
-    for jobs in snapshots(session.api, job_ids):
+    for jobs in job_snapshots(session.api, job_ids):
         for job in jobs:
             if told.get(job["id"]) != job["status"]:
                 session.output.note(f"{label(job)} {job['status']}")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pando_api.memory_fit import expected_needs
 from pando_api.schemas.estimate import Estimate
 from pando_api.services import Services
+from pando_api.site import Site
 from pando_api.token_count import count_tokens
 from pando_shared import layout
-from pando_shared.fleet import largest, live_workers, offering
+from pando_shared.fleet import is_alive, largest, offering
 from pando_shared.jobs import JobSpec, JobState
-from pando_shared.speed import read_speed
 from pando_shared.training import resolve
 from pando_shared.workers import Worker
 
 
-def estimate(services: Services, spec: JobSpec) -> Estimate:
+def estimate(services: Services, site: Site, spec: JobSpec) -> Estimate:
     """Raises InvalidTrainingFile if the data cannot be read."""
     base = services.catalogue[spec.model]
     with services.storage.reading(layout.file_content(spec.training_file)) as stream:
@@ -25,12 +25,12 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     share = plan.total_steps / plan.steps_per_epoch
     tokens = round(count.tokens * share)
     now = services.clock.now()
-    workers = offering(live_workers(services.store, services.settings, now), spec.model)
+    able = offering(site.workers, spec.model)
+    workers = [worker for worker in able if is_alive(worker, services.settings, now)]
     roomiest = largest(workers, spec.model, services.settings)
-    learnt = services.store.learnt()
     step_tokens = tokens / max(1, plan.total_steps)
-    speed = max((_speed(worker, spec, step_tokens, learnt) for worker in workers), default=0.0)
-    needs = expected_needs(roomiest, base, spec.adapter, learnt)
+    speed = max((_speed(site, worker, spec, step_tokens) for worker in workers), default=0.0)
+    needs = expected_needs(site, roomiest, base, spec.adapter)
     return Estimate(
         model=spec.model,
         method=spec.adapter.type,
@@ -50,10 +50,10 @@ def estimate(services: Services, spec: JobSpec) -> Estimate:
     )
 
 
-def _speed(worker: Worker, spec: JobSpec, step_tokens: float, learnt: Mapping[str, str]) -> float:
+def _speed(site: Site, worker: Worker, spec: JobSpec, step_tokens: float) -> float:
     """Tokens a second of the job alone on the worker; of what trained there last, where no round
     has taught more. 0: nothing is known."""
-    model = read_speed(learnt, spec.model, worker.device_kind)
+    model = site.speed(spec.model, worker.device_kind)
     if not model.errors.rounds:
         return worker.tokens_per_second
     return model.alone_tokens_per_second(step_tokens, spec.adapter.type)

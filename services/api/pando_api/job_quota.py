@@ -7,11 +7,8 @@ from collections import defaultdict
 from contextlib import AbstractContextManager, nullcontext
 
 from pando_api.errors import JobQuotaExceeded
-from pando_shared.jobs import JobState
 from pando_shared.policy_file import PolicyFile
 from pando_shared.store import Store
-
-_LIVE = tuple(state for state in JobState if not state.terminal)
 
 
 class JobQuota:
@@ -42,7 +39,7 @@ class JobQuota:
         most = self._max_jobs(tenant)
         if most is None:
             return
-        count = sum(job.spec.tenant == tenant for job in self._store.jobs_in(*_LIVE))
+        count = self._store.count_live(tenant)
         if count + wanted > most:
             asked = "" if wanted == 1 else f", {wanted} more were asked for"
             raise JobQuotaExceeded(

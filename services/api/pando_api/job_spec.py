@@ -7,14 +7,14 @@ from pando_api.knobs import adapter_config, merged_knobs, training_config
 from pando_api.memory_fit import require_fit
 from pando_api.schemas.job_create import JobCreate
 from pando_api.services import Services
+from pando_api.site import Site
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import InvalidRequest, NotFound
-from pando_shared.fleet import trusted
 from pando_shared.jobs import JobSpec, Priority
 from pando_shared.records import FileRecord
 
 
-def job_spec(services: Services, tenant: str, body: JobCreate) -> JobSpec:
+def job_spec(services: Services, site: Site, tenant: str, body: JobCreate) -> JobSpec:
     """Check everything that can be known before the data is read.
 
     Raises:
@@ -37,9 +37,7 @@ def job_spec(services: Services, tenant: str, body: JobCreate) -> JobSpec:
     training_file = _data_file(services, tenant, body.training_file, "training_file")
     if body.validation_file is not None:
         _data_file(services, tenant, body.validation_file, "validation_file")
-    store = services.store
-    workers = [trusted(worker) for worker in store.list_workers()]
-    require_fit(base, adapter, workers, services.settings, store.learnt())
+    require_fit(site, base, adapter)
     return JobSpec(
         tenant=tenant,
         model=base.name,

@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
+from pando_api.site import Site
 from pando_shared.adapters import AdapterConfig
 from pando_shared.admission import closest
-from pando_shared.calibration import Calibration, read_calibration
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import JobTooLarge
-from pando_shared.fleet import offering, predict_on
+from pando_shared.fleet import footprint_on, needs_on, offering, predict_on
 from pando_shared.memory import Needs
-from pando_shared.settings import GIB, Settings
+from pando_shared.settings import GIB
 from pando_shared.workers import Worker
 
 
-def expected_needs(
-    worker: Worker, base: BaseModel, adapter: AdapterConfig, learnt: Mapping[str, str]
-) -> Needs:
+def expected_needs(site: Site, worker: Worker, base: BaseModel, adapter: AdapterConfig) -> Needs:
     """What a job alone is expected to take of the worker, by what was learnt of others. What it may
     take beyond, as nobody has measured it, is not in it."""
-    calibration = _calibration(worker, base, learnt)
-    return predict_on(worker, base, [adapter], learnt=replace(calibration, sigma=0.0))
+    learnt = site.calibration(base.name, worker.device_kind)
+    headroom = learnt.headroom(site.start_headroom)
+    return predict_on(worker, base, [adapter], headroom=headroom, learnt=replace(learnt, sigma=0.0))
 
 
-def require_fit(
-    base: BaseModel,
-    adapter: AdapterConfig,
-    workers: Sequence[Worker],
-    settings: Settings,
-    learnt: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    """Refuse what the scheduler would never place: what is expected, with headroom, fits nowhere.
-
-    `learnt` is `Store.learnt`. Head-room that has grown for now keeps no job out for good.
+def require_fit(site: Site, base: BaseModel, adapter: AdapterConfig) -> None:
+    """Refuse what the scheduler would never place: the least to train it in, with headroom, fits
+    nowhere.
 
     Raises:
         JobTooLarge: workers are known, and none could hold the job; has, of each memory that is too
             small, what the job needs and what the largest worker has.
     """
-    able = offering(workers, base.name)
-    needs = [(worker, expected_needs(worker, base, adapter, learnt)) for worker in able]
-    if not needs:
+    able = offering(site.workers, base.name)
+    if not able:
         return
-    start = settings.memory_headroom
-    learnt_headrooms = (_calibration(worker, base, learnt).headroom(start) for worker in able)
-    largest, lacks = closest(needs, min(start, *learnt_headrooms))
+    needs = [(worker, _least_needs(site, worker, base, adapter)) for worker in able]
+    largest, lacks = closest(needs, headroom=0.0)
     if not lacks:
         return
     figures = " and ".join(
@@ -60,8 +48,16 @@ def require_fit(
     )
 
 
-def _calibration(worker: Worker, base: BaseModel, learnt: Mapping[str, str]) -> Calibration:
-    return read_calibration(learnt, base.name, worker.device_kind)
+def _least_needs(site: Site, worker: Worker, base: BaseModel, adapter: AdapterConfig) -> Needs:
+    """The least that the scheduler will ever set aside of the worker for the job, with headroom.
+
+    Its data is not known yet. Doubt of jobs that nobody measured, and head-room that has grown for
+    now, pass: they keep no job out for good.
+    """
+    learnt = replace(site.calibration(base.name, worker.device_kind), sigma=0.0)
+    headroom = 1.0 + min(site.start_headroom, learnt.headroom(site.start_headroom))
+    bare = needs_on(worker, base, footprint_on(worker, base, adapter, learnt=learnt), learnt)
+    return Needs(int(bare.device_bytes * headroom), int(bare.host_bytes * headroom))
 
 
 def _size(count: int) -> str:

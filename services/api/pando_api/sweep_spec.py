@@ -9,12 +9,13 @@ from pando_api.knobs import merged_knobs
 from pando_api.schemas.job_create import JobCreate
 from pando_api.schemas.sweeps import SweepCreate
 from pando_api.services import Services
+from pando_api.site import Site
 from pando_api.sweep_grid import Point, points, trial_bodies, words
 from pando_shared.errors import InvalidRequest, JobTooLarge
 from pando_shared.jobs import HalvingRule, JobSpec
 
 
-def trial_specs(services: Services, tenant: str, body: SweepCreate) -> list[JobSpec]:
+def trial_specs(services: Services, site: Site, tenant: str, body: SweepCreate) -> list[JobSpec]:
     """The trials' specifications, without their group.
 
     Raises:
@@ -30,7 +31,7 @@ def trial_specs(services: Services, tenant: str, body: SweepCreate) -> list[JobS
     tried = points(body)
     bodies = trial_bodies(body, tried)
     return [
-        replace(_spec(services, tenant, trial, point, number), halving=halving)
+        replace(_spec(services, site, tenant, trial, point, number), halving=halving)
         for number, (trial, point) in enumerate(zip(bodies, tried, strict=True), 1)
     ]
 
@@ -49,9 +50,11 @@ def _halving(body: SweepCreate) -> HalvingRule | None:
     return HalvingRule(body.halving.eta, body.halving.rungs)
 
 
-def _spec(services: Services, tenant: str, body: JobCreate, point: Point, number: int) -> JobSpec:
+def _spec(
+    services: Services, site: Site, tenant: str, body: JobCreate, point: Point, number: int
+) -> JobSpec:
     try:
-        return job_spec(services, tenant, body)
+        return job_spec(services, site, tenant, body)
     except InvalidRequest as error:
         param = error.param or ""
         heads = {name.split(".")[0] for name in point}

@@ -5,19 +5,20 @@ A sweep has no record of its own: it is what its trials say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pando_api.job_listing import matching_jobs
+from pando_api.repetition import key_reused, made_before
 from pando_api.services import Services
-from pando_api.submission import RETRY_WINDOW_SECONDS
 from pando_api.sweep_grid import values_of
 from pando_shared import lifecycle
-from pando_shared.errors import InvalidRequest, NotFound
+from pando_shared.errors import NotFound
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
 from pando_shared.records import Event
 from pando_shared.store import Store
+from pando_shared.store.order import newest_first
 
 _PREFIX = "sweep"
 
@@ -37,24 +38,26 @@ def submit_sweep(
         JobQuotaExceeded: the tenant may not have so many jobs more now.
     """
     tenant = specs[0].tenant
+    first_key = None if idempotency_key is None else f"{idempotency_key}/sweep"
     with services.job_quota.turn(tenant):
-        first = _made_before(services, specs[0], idempotency_key, is_retry)
+        first = made_before(
+            services,
+            tenant,
+            first_key,
+            is_retry=is_retry,
+            alike=lambda job: sweep_of(job) is not None and _ungrouped(job) == specs[0],
+        )
         sweep_id = new_id(_PREFIX) if first is None else first.spec.group or ""
         keys = [f"{sweep_id}/{number}" for number in range(1, len(specs) + 1)]
-        if idempotency_key is not None:
-            keys[0] = _first_key(idempotency_key)
+        if first_key is not None:
+            keys[0] = first_key
         wanted = [replace(spec, group=sweep_id) for spec in specs]
         found = [
             None if first is None else services.store.job_created_with(tenant, key) for key in keys
         ]
         for spec, job in zip(wanted, found, strict=True):
             if job is not None and job.spec != spec:
-                raise InvalidRequest(
-                    f"Idempotency-Key {idempotency_key!r} was used for another request "
-                    f"(sweep {sweep_id or job.id})",
-                    param="Idempotency-Key",
-                    code="idempotency_key_reused",
-                )
+                raise key_reused(idempotency_key, f"sweep {sweep_id or job.id}")
         if None in found:
             services.job_quota.require_room(tenant, wanted=found.count(None))
         now = services.clock.now()
@@ -62,8 +65,8 @@ def submit_sweep(
             job or _keep(services, Job(new_id("ftjob"), spec, now), key)
             for spec, key, job in zip(wanted, keys, found, strict=True)
         ]
-    made_before = {job.id for job in found if job is not None}
-    fresh = [job for job in trials if job.id not in made_before]
+    earlier = {job.id for job in found if job is not None}
+    fresh = [job for job in trials if job.id not in earlier]
     for job in fresh:
         services.store.append_events(job.id, _first_events(job, len(trials)))
     for job in fresh:
@@ -77,15 +80,36 @@ def trials_of(store: Store, tenant: str, sweep_id: str) -> list[Job]:
     Raises:
         NotFound: the tenant has no such sweep.
     """
-    found = [job for job in store.jobs_of_group(tenant, sweep_id) if sweep_of(job) is not None]
+    found = _trials(store, tenant, sweep_id)
     if not found:
         raise NotFound(f"no sweep {sweep_id!r}", param="sweep_id")
-    return sorted(found, key=_number)
+    return found
 
 
-def all_sweeps(store: Store, tenant: str) -> list[list[Job]]:
-    """The trials of each of the tenant's sweeps, the newest sweep first."""
-    return list(_by_sweep(store, tenant).values())
+def sweeps_behind(store: Store, tenant: str, after: str | None) -> Iterator[list[Job]]:
+    """The trials of each of the tenant's sweeps, from behind sweep `after`, the newest sweep first:
+    that whose latest trial is the newest. Reads no further than it is asked to go.
+
+    Raises:
+        NotFound: the tenant has no sweep `after`.
+    """
+    last: Job | None = None
+    if after is not None:
+        known = _trials(store, tenant, after)
+        if not known:
+            raise NotFound(f"no sweep {after!r} to go on from", param="after")
+        last = newest_first(known)[0]
+    seen = {after}
+    behind = None if last is None else last.id
+    for job in matching_jobs(store, tenant, behind, lambda job: sweep_of(job) is not None):
+        sweep_id = job.spec.group
+        if sweep_id is None or sweep_id in seen:
+            continue
+        seen.add(sweep_id)
+        trials = _trials(store, tenant, sweep_id)
+        # A sweep that was interrupted and made whole later has trials on both sides of `after`.
+        if last is None or newest_first([last, *trials])[0].id == last.id:
+            yield trials
 
 
 def sweep_of(job: Job) -> str | None:
@@ -96,11 +120,9 @@ def sweep_of(job: Job) -> str | None:
     return group if values_of(job.spec.metadata) else None
 
 
-def _by_sweep(store: Store, tenant: str) -> dict[str, list[Job]]:
-    found: dict[str, list[Job]] = {}
-    for job in matching_jobs(store, tenant, None, lambda job: sweep_of(job) is not None):
-        found.setdefault(job.spec.group or "", []).append(job)
-    return {sweep_id: sorted(jobs, key=_number) for sweep_id, jobs in found.items()}
+def _trials(store: Store, tenant: str, sweep_id: str) -> list[Job]:
+    jobs = store.jobs_of_group(tenant, sweep_id)
+    return sorted((job for job in jobs if sweep_of(job) is not None), key=_number)
 
 
 def _number(job: Job) -> tuple[int, str]:
@@ -109,27 +131,8 @@ def _number(job: Job) -> tuple[int, str]:
     return int(number) if number.isdecimal() else 0, job.id
 
 
-def _first_key(idempotency_key: str) -> str:
-    return f"{idempotency_key}/sweep"
-
-
-def _made_before(
-    services: Services, spec: JobSpec, idempotency_key: str | None, is_retry: bool
-) -> Job | None:
-    """The first trial of the sweep that this request made before."""
-    if idempotency_key is not None:
-        return services.store.job_created_with(spec.tenant, _first_key(idempotency_key))
-    return _recent_twin(services, spec) if is_retry else None
-
-
-def _recent_twin(services: Services, spec: JobSpec) -> Job | None:
-    oldest = services.clock.now() - RETRY_WINDOW_SECONDS
-    for job in matching_jobs(services.store, spec.tenant, None, lambda job: True):
-        if job.created_at < oldest:
-            return None
-        if sweep_of(job) is not None and job.spec == replace(spec, group=job.spec.group):
-            return job
-    return None
+def _ungrouped(job: Job) -> JobSpec:
+    return replace(job.spec, group=None)
 
 
 def _keep(services: Services, job: Job, key: str) -> Job:

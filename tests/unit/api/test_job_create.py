@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -238,7 +237,7 @@ def test_a_job_too_large_for_every_host_is_refused_with_both_figures(
     adapter = {"type": "meft", "num_keys": 1 << 20}
     error = refused(client, adapter=adapter)
     wanted = MeftConfig(num_keys=1 << 20)
-    needed = math.ceil(predict_host_bytes(base, [wanted], BaseFormat(), "cuda:0") * 1.1)
+    needed = int(predict_host_bytes(base, [wanted], BaseFormat(), "cuda:0") * 1.1)
     assert error["code"] == "job_too_large"
     assert f"the job needs {needed} bytes" in error["message"]
     assert "of host memory with headroom, where the largest worker, big" in error["message"]
@@ -268,6 +267,19 @@ def test_a_retried_create_finds_its_job(
     assert messenger.prepared == [first, second]
     clock.advance(24 * 3600)
     assert create(1) not in (first, second)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Idempotency-Key": "k"}, {"x-stainless-retry-count": "1"}], ids=["key", "retry"]
+)
+def test_it_is_found_among_however_many(client: TestClient, headers: dict[str, str]) -> None:
+    body = {"model": "tiny", "training_file": upload(client)["id"]}
+    path = "/v1/fine_tuning/jobs"
+    first = {name: text for name, text in headers.items() if name == "Idempotency-Key"}
+    made = client.post(path, json=body, headers=first).json()["id"]
+    for seed in range(1000, 1120):
+        create_job(client, training_file=body["training_file"], seed=seed)
+    assert client.post(path, json=body, headers=headers).json()["id"] == made
 
 
 def test_an_idempotency_key_is_honoured(

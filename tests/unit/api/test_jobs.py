@@ -238,6 +238,21 @@ def test_a_job_says_why_it_leaves_and_how_often_it_has_left(
     assert (found["preemptions"], found["attempts"]) == (2, 1)
 
 
+def test_a_job_cancelled_while_it_ran_neither_leaves_nor_is_to_finish(
+    client: TestClient, store: StubStore
+) -> None:
+    job_id = create_job(client)["id"]
+    leaves = Yield(YieldCause.PRIORITY, "a job of a higher class waits")
+    move(store, job_id, JobState.QUEUED, JobState.RUNNING, yielding=leaves, estimated_finish=30.0)
+    found = client.get(f"{JOBS}/{job_id}").json()
+    assert (found["yielding"] is None, found["estimated_finish"]) == (False, 30)
+    for found in (
+        client.post(f"{JOBS}/{job_id}/cancel").json(),
+        client.get(f"{JOBS}/{job_id}").json(),
+    ):
+        assert (found["yielding"], found["estimated_finish"]) == (None, None)
+
+
 def test_a_page_of_jobs_asks_once_for_their_forecasts(
     client: TestClient, store: StubStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,23 +11,28 @@ from factories import make_worker
 from starlette.testclient import TestClient
 
 from pando_api.memory_fit import require_fit
+from pando_api.site import Site
 from pando_shared.adapters import LoraConfig
-from pando_shared.calibration import Calibration, calibration_key
+from pando_shared.calibration import UNLEARNT, Calibration, calibration_key
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.codec import encode
 from pando_shared.errors import JobTooLarge
-from pando_shared.fleet import predict_on
+from pando_shared.fleet import footprint_on, needs_on, predict_on
 from pando_shared.prediction_errors import PredictionErrors
-from pando_shared.settings import Settings
 from pando_shared.speed import SpeedModel, speed_key
 from pando_shared.store.stub import StubStore
+from pando_shared.workers import Worker
 
 ADAPTER = LoraConfig(rank=64)
 
 
 def learnt(base: BaseModel, calibration: Calibration) -> Mapping[str, str]:
     return {calibration_key(base.name, "cpu"): encode(calibration).decode()}
+
+
+def site(worker: Worker, base: BaseModel, calibration: Calibration = UNLEARNT) -> Site:
+    return Site((worker,), learnt(base, calibration), start_headroom=0.10)
 
 
 def test_an_estimate_is_of_what_was_learnt(
@@ -54,25 +59,37 @@ def test_an_estimate_is_of_what_was_learnt(
     assert own > 0
 
 
+def least_bytes(worker: Worker, base: BaseModel) -> int:
+    return needs_on(worker, base, footprint_on(worker, base, ADAPTER)).device_bytes
+
+
 def test_a_job_is_refused_by_what_was_learnt(base: BaseModel) -> None:
     worker = make_worker()
-    needed = predict_on(worker, base, [ADAPTER]).device_bytes
-    worker = replace(worker, budget_bytes=round(1.2 * needed))
-    settings = Settings()
-    require_fit(base, ADAPTER, [worker], settings)
+    worker = replace(worker, budget_bytes=round(1.2 * least_bytes(worker, base)))
+    require_fit(site(worker, base), base, ADAPTER)
     with pytest.raises(JobTooLarge):
-        require_fit(base, ADAPTER, [worker], settings, learnt(base, Calibration(step=100.0)))
+        require_fit(site(worker, base, Calibration(step=100.0)), base, ADAPTER)
 
 
 def test_what_may_pass_keeps_no_job_out_for_good(base: BaseModel) -> None:
     """Head-room that an accident has raised, and doubt about jobs that nobody measured."""
     worker = make_worker()
-    needed = predict_on(worker, base, [ADAPTER]).device_bytes
+    needed = least_bytes(worker, base)
     worker = replace(worker, budget_bytes=round(1.11 * needed))
     doubtful = Calibration(sigma=1.0, errors=PredictionErrors((0.9,) * 30, 30))
-    require_fit(base, ADAPTER, [worker], Settings(), learnt(base, doubtful))
+    require_fit(site(worker, base, doubtful), base, ADAPTER)
     tighter = replace(worker, budget_bytes=round(1.05 * needed))
     with pytest.raises(JobTooLarge):
-        require_fit(base, ADAPTER, [tighter], Settings())
+        require_fit(site(tighter, base), base, ADAPTER)
     sure = Calibration(errors=PredictionErrors((0.03,) * 30, 30))
-    require_fit(base, ADAPTER, [tighter], Settings(), learnt(base, sure))
+    require_fit(site(tighter, base, sure), base, ADAPTER)
+
+
+def test_each_kind_of_device_has_its_own_head_room(base: BaseModel) -> None:
+    """Where one kind is known well, that makes no room on another."""
+    known = make_worker("known", budget_bytes=1000)
+    unknown = make_worker("unknown", device_kind="other")
+    unknown = replace(unknown, budget_bytes=round(1.05 * least_bytes(unknown, base)))
+    sure = Calibration(errors=PredictionErrors((0.03,) * 30, 30))
+    with pytest.raises(JobTooLarge):
+        require_fit(replace(site(known, base, sure), workers=(known, unknown)), base, ADAPTER)

@@ -24,7 +24,7 @@ from pando_shared.api_keys import new_api_key
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
 from pando_shared.errors import Unavailable
-from pando_shared.jobs import HalvingRule, JobFailure, JobState, Progress
+from pando_shared.jobs import HalvingRule, Job, JobFailure, JobState, Progress
 from pando_shared.rungs import WORST_LOSS
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -357,6 +357,49 @@ def test_sweeps_are_paged_newest_first(
     assert rest["has_more"] is False
     error_of(client.get(SWEEPS, params={"after": "sweep-missing"}), 404)
     error_of(client.get(SWEEPS, params={"limit": 0}))
+
+
+def test_a_page_of_sweeps_reads_no_older_jobs(
+    client: TestClient, store: StubStore, clock: FakeClock, body: JsonObject,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    body["grid"] = {"n_epochs": list(range(1, 61))}
+    ids: list[str] = []
+    for _ in range(5):
+        ids.insert(0, sweep(client, body)["id"])
+        clock.advance(1)
+    read, list_jobs = [0], store.list_jobs
+
+    def counted(tenant: str, **page: Any) -> list[Job]:
+        found = list_jobs(tenant, **page)
+        read[0] += len(found)
+        return found
+
+    monkeypatch.setattr(store, "list_jobs", counted)
+    for after, wanted in ((None, ids[0]), (ids[1], ids[2])):
+        read[0] = 0
+        page = client.get(SWEEPS, params={"limit": 1} | ({"after": after} if after else {})).json()
+        assert ([found["id"] for found in page["data"]], page["has_more"]) == ([wanted], True)
+        assert len(page["data"][0]["trials"]) == 60
+        assert read[0] <= 200  # of 300
+
+
+def test_a_sweep_that_was_made_whole_later_is_listed_once(
+    client: TestClient, store: StubStore, clock: FakeClock, body: JsonObject
+) -> None:
+    """Its trials lie around those of another, and it is as new as the newest of them."""
+    mended = sweep(client, body)
+    clock.advance(1)
+    between = sweep(client, body)["id"]
+    clock.advance(1)
+    late = mended["trials"][2]["job_id"]
+    store.update_job(late, lambda job: replace(job, created_at=clock.now()))
+    found = client.get(SWEEPS).json()["data"]
+    assert [each["id"] for each in found] == [mended["id"], between]
+    assert found[0]["trials"] == mended["trials"]
+    for after, rest in ((mended["id"], [between]), (between, [])):
+        page = client.get(SWEEPS, params={"after": after}).json()
+        assert [each["id"] for each in page["data"]] == rest
 
 
 def test_cancelling_ends_what_has_not_ended(

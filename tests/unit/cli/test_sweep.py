@@ -11,7 +11,7 @@ from fake_service import FakeService, Pando, error_response
 from pando_cli.api import Api
 from pando_cli.errors import Unreachable, UsageError
 from pando_cli.grid_option import grid
-from pando_cli.sweep_snapshots import sweep_snapshots
+from pando_cli.snapshots import sweep_snapshots
 
 SWEEPS = "/fine_tuning/sweeps"
 SWEEP = f"{SWEEPS}/sweep-1"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from factories import make_worker
 
 from pando_shared import layout, lifecycle
 from pando_shared.adapters import LoraConfig
@@ -17,6 +18,7 @@ from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.clock import FakeClock
 from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
+from pando_shared.fleet import predict_on
 from pando_shared.jobs import Job, JobSpec, JobState
 from pando_shared.memory import predict_peak_bytes, resident_bytes
 from pando_shared.settings import Settings
@@ -135,6 +137,21 @@ def test_what_was_learnt_is_in_the_prediction(context: PrepareContext, submit: S
         for n in (1, 3)
     )
     assert context.store.get_job("ftjob-1").predicted_peak_bytes == three > one
+
+
+def test_it_is_the_operators_headroom_that_is_kept_free(
+    context: PrepareContext, submit: Submit, clock: FakeClock
+) -> None:
+    worker = make_worker(heartbeat_at=clock.now(), token_budget=16384, budget_bytes=1 << 36)
+    adapter = LoraConfig(rank=4)
+    relaxed = predict_on(worker, BASE, [adapter]).device_bytes
+    context.store.put_worker(replace(worker, budget_bytes=round(relaxed * 1.2)))
+    [worker] = context.store.list_workers()
+    submit(text_lines("a"))
+    prepare_job("ftjob-1", replace(context, settings=Settings(memory_headroom=0.5)))
+    strained = predict_on(worker, BASE, [adapter], headroom=0.5).device_bytes
+    assert context.store.get_job("ftjob-1").predicted_peak_bytes == strained
+    assert strained < predict_on(worker, BASE, [adapter], headroom=0.1).device_bytes
 
 
 def test_a_second_delivery_changes_nothing(context: PrepareContext, submit: Submit) -> None:

@@ -9,6 +9,7 @@ from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.job_spec import job_spec
 from pando_api.schemas.estimate import Estimate
 from pando_api.schemas.job_create import JobCreate
+from pando_api.site import read_site
 
 router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"])
 
@@ -16,4 +17,5 @@ router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"])
 @router.post("/estimate")
 def estimate_job(body: JobCreate, services: ServicesDep, tenant: TenantDep) -> Estimate:
     """Takes the body of a create, refuses what a create would refuse, and creates nothing."""
-    return estimation.estimate(services, job_spec(services, tenant, body))
+    site = read_site(services)
+    return estimation.estimate(services, site, job_spec(services, site, tenant, body))

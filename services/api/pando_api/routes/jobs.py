@@ -18,6 +18,7 @@ from pando_api.schemas.job_create import JobCreate
 from pando_api.schemas.job_object import JobObject
 from pando_api.schemas.paging import After, Page
 from pando_api.services import Services
+from pando_api.site import read_site
 from pando_api.submission import submit_job
 from pando_shared import lifecycle
 from pando_shared.errors import IllegalTransition
@@ -37,7 +38,7 @@ def create_job(
     x_stainless_retry_count: Annotated[int, Header(ge=0)] = 0,
 ) -> JobObject:
     """Start a job. Its data is validated next; a broken file fails the job, not this request."""
-    spec = job_spec(services, tenant, body)
+    spec = job_spec(services, read_site(services), tenant, body)
     job = submit_job(
         services,
         spec,

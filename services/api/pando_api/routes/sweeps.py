@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -12,11 +13,12 @@ from pando_api.paging import first_page
 from pando_api.schemas.paging import After, Page
 from pando_api.schemas.sweeps import SweepCreate, SweepObject
 from pando_api.services import Services
+from pando_api.site import read_site
 from pando_api.sweep_spec import trial_specs
 from pando_api.sweep_view import view_sweep
-from pando_api.sweeps import all_sweeps, submit_sweep, trials_of
+from pando_api.sweeps import submit_sweep, sweeps_behind, trials_of
 from pando_shared import lifecycle
-from pando_shared.errors import IllegalTransition, NotFound
+from pando_shared.errors import IllegalTransition
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import Event
 from pando_shared.store import Change
@@ -35,7 +37,7 @@ def create_sweep(
     """Start a job for each point of a grid. All are checked before any is created."""
     trials = submit_sweep(
         services,
-        trial_specs(services, tenant, body),
+        trial_specs(services, read_site(services), tenant, body),
         idempotency_key=idempotency_key,
         is_retry=x_stainless_retry_count > 0,
     )
@@ -50,13 +52,8 @@ def list_sweeps(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> Page[SweepObject]:
     """Your sweeps, newest first."""
-    found = all_sweeps(services.store, tenant)
-    if after is not None:
-        ids = [trials[0].spec.group for trials in found]
-        if after not in ids:
-            raise NotFound(f"no sweep {after!r} to go on from", param="after")
-        found = found[ids.index(after) + 1 :]
-    return first_page([view_sweep(trials) for trials in found[: limit + 1]], limit)
+    found = islice(sweeps_behind(services.store, tenant, after), limit + 1)
+    return first_page([view_sweep(trials) for trials in found], limit)
 
 
 @router.get("/{sweep_id}")

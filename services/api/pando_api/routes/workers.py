@@ -25,6 +25,11 @@ def list_workers(services: ServicesDep, tenant: TenantDep) -> WorkerList:
         jobs = residents.setdefault(planned.worker_id, set())
         jobs.update(assignment.job_id for assignment in planned.assignments)
     draining, learnt = services.store.draining(), services.store.learnt()
+    workers = services.store.list_workers()
+    kinds = {(worker.base_model, worker.device_kind) for worker in workers}
+    predictions = {
+        kind: _prediction(*kind, learnt, services.settings.memory_headroom) for kind in kinds
+    }
     return WorkerList(
         data=[
             _view(
@@ -32,9 +37,9 @@ def list_workers(services: ServicesDep, tenant: TenantDep) -> WorkerList:
                 worker,
                 len(residents.get(worker.id, ())),
                 worker.id in draining,
-                _prediction(worker, learnt, services.settings.memory_headroom),
+                predictions[worker.base_model, worker.device_kind],
             )
-            for worker in services.store.list_workers()
+            for worker in workers
         ]
     )
 
@@ -69,12 +74,12 @@ def _view(
 
 
 def _prediction(
-    worker: Worker, learnt: Mapping[str, str], headroom: float
+    base_model: str | None, device_kind: str, learnt: Mapping[str, str], headroom: float
 ) -> PredictionObject | None:
-    if worker.base_model is None:
+    if base_model is None:
         return None
-    memory = read_calibration(learnt, worker.base_model, worker.device_kind)
-    speed = read_speed(learnt, worker.base_model, worker.device_kind)
+    memory = read_calibration(learnt, base_model, device_kind)
+    speed = read_speed(learnt, base_model, device_kind)
     if not memory.errors.rounds:
         return None
     return PredictionObject(

@@ -98,7 +98,8 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
     worker = largest(workers, spec.model, context.settings)
     learnt = read_calibration(context.store.learnt(), base.name, worker.device_kind)
     expected = replace(learnt, sigma=0.0)  # what it may take beyond is the scheduler's to add
-    needs = predict_on(worker, base, [spec.adapter], train.summary.longest, learnt=expected)
+    headroom = learnt.headroom(context.settings.memory_headroom)
+    needs = predict_on(worker, base, [spec.adapter], train.summary.longest, headroom, expected)
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:

@@ -6,14 +6,14 @@ from fake_service import FakeService, job
 
 from pando_cli.api import Api
 from pando_cli.errors import Unreachable
-from pando_cli.job_snapshots import snapshots
+from pando_cli.snapshots import job_snapshots
 from pando_shared.clock import FakeClock
 
 JOB = "/fine_tuning/jobs/ftjob-1"
 
 
 def statuses(api: Api, clock: FakeClock) -> list[str]:
-    found = snapshots(api, ["ftjob-1"], sleep=clock.advance, now=clock.now)
+    found = job_snapshots(api, ["ftjob-1"], sleep=clock.advance, now=clock.now)
     return [jobs[0]["status"] for jobs in found]
 
 
