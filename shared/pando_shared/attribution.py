@@ -14,7 +14,7 @@ _UNMEASURED, _MEASURED, _STEP = 0.3, 0.1, 0.03
 
 @dataclass(frozen=True, slots=True)
 class OwnBytes:
-    """What one job holds of a device: by the byte model alone, and with all that is known of it.
+    """What one job holds of a device: by the byte model alone, and by all that was measured.
 
     `measured`: whether it has a ratio of its own already.
     """

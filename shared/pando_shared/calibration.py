@@ -9,10 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
-from pando_shared.codec import decode
+from pando_shared.codec import decoded_or
 from pando_shared.prediction_errors import PredictionErrors
 from pando_shared.ridge import Ridge, unseen
 
@@ -97,10 +95,6 @@ def read_calibration(learnt: Mapping[str, str], base_model: str, device_kind: st
 
     What another version wrote in a form that is not understood is learnt anew.
     """
-    text = learnt.get(calibration_key(base_model, device_kind))
-    if text is None:
-        return UNLEARNT
-    try:
-        return decode(Calibration, text)
-    except ValidationError:
-        return UNLEARNT
+    return decoded_or(
+        Calibration, learnt.get(calibration_key(base_model, device_kind)), default=UNLEARNT
+    )

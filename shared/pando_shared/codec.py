@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -28,3 +28,14 @@ def decode(cls: type[T], text: str | bytes) -> T:
         pydantic.ValidationError: the text is not one.
     """
     return _adapter(cls).validate_json(text)
+
+
+def decoded_or(cls: type[T], text: str | bytes | None, default: T) -> T:
+    """What `encode` wrote; `default` where there is nothing, or what another version wrote in a
+    form that is not understood."""
+    if text is None:
+        return default
+    try:
+        return decode(cls, text)
+    except ValidationError:
+        return default

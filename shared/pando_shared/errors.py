@@ -50,7 +50,6 @@ class InvalidPolicy(InvalidRequest):
             text = f"{path} has {len(problems)} problems:"
             text += "".join(f"\n  {problem}" for problem in problems)
         super().__init__(text)
-        self.path = path
         self.problems = tuple(problems)
 
 

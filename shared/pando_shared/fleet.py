@@ -14,7 +14,7 @@ from pando_shared.catalogue import BaseModel
 from pando_shared.footprint import Footprint
 from pando_shared.memory import Needs, footprint
 from pando_shared.reports import Probe
-from pando_shared.room import MicrobatchPlan, room_on
+from pando_shared.room import room_on
 from pando_shared.settings import Settings
 from pando_shared.store import Store
 from pando_shared.workers import Worker
@@ -158,19 +158,6 @@ def needs_on(
     return room_on(worker, base, learnt).needs(adapters)
 
 
-def microbatch_on(
-    worker: Worker,
-    base: BaseModel,
-    adapters: Sequence[AdapterConfig],
-    longest: int = 0,
-    headroom: float = 0.10,
-    learnt: Calibration = UNLEARNT,
-) -> MicrobatchPlan:
-    """How `worker` would train these adapters on `base` together; see `Room.plan`."""
-    taken = (footprint_on(worker, base, a, longest, learnt) for a in adapters)
-    return room_on(worker, base, learnt).plan(sum(taken, Footprint()), headroom)
-
-
 def predict_on(
     worker: Worker,
     base: BaseModel,
@@ -179,5 +166,23 @@ def predict_on(
     headroom: float = 0.10,
     learnt: Calibration = UNLEARNT,
 ) -> Needs:
-    """Peak bytes of `worker` training these adapters on `base` together."""
-    return microbatch_on(worker, base, adapters, longest, headroom, learnt).needs
+    """Peak bytes of `worker` training these adapters on `base` together; see `Room.plan`."""
+    taken = (footprint_on(worker, base, a, longest, learnt) for a in adapters)
+    return room_on(worker, base, learnt).plan(sum(taken, Footprint()), headroom).needs
+
+
+def expected_needs(
+    worker: Worker,
+    base: BaseModel,
+    adapter: AdapterConfig,
+    learnt: Calibration,
+    start_headroom: float,
+    longest: int = 0,
+) -> Needs:
+    """What a job alone is expected to take of `worker`, by what was learnt of others.
+
+    What it may take beyond, as nobody has measured it, is not in it. `start_headroom`: the
+    head-room of bases that nothing is known of yet. `longest`: the job's longest sequence.
+    """
+    headroom = learnt.headroom(start_headroom)
+    return predict_on(worker, base, [adapter], longest, headroom, replace(learnt, sigma=0.0))

@@ -9,7 +9,6 @@ and the GPU holds a cache of them and buffers that they pass through.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -275,36 +274,3 @@ def host_bytes(adapters: Footprint, on_gpu: bool) -> int:
         return 0
     snapshot = _SNAPSHOT_BYTES * adapters.largest.parameters
     return RUNTIME_BYTES + _LATE_BYTES + adapters.host_bytes + snapshot
-
-
-def predict_peak_bytes(
-    base: BaseShape,
-    adapters: Sequence[AdapterConfig],
-    token_budget: int,
-    held: BaseFormat,
-    device: str,
-    resident: int,
-    recompute: Recompute = Recompute.NOTHING,
-) -> int:
-    """Peak bytes of the device of a worker that trains these adapters together.
-
-    `resident` is what it holds with the base loaded, predicted or measured.
-    """
-    taken = sum((footprint(base, a, held, device) for a in adapters), Footprint())
-    step = step_model(base, held, device).bytes(taken, token_budget, recompute)
-    return resident + taken.device_bytes + step
-
-
-def predict_host_bytes(
-    base: BaseShape,
-    adapters: Sequence[AdapterConfig],
-    held: BaseFormat,
-    device: str,
-    rows_on_disk: bool = False,
-) -> int:
-    """Peak bytes of the host of a worker that trains these adapters together.
-
-    `rows_on_disk`: values and moments of MEFT's rows are mapped from a disk.
-    """
-    taken = (footprint(base, a, held, device, rows_on_disk) for a in adapters)
-    return host_bytes(sum(taken, Footprint()), device != "cpu")

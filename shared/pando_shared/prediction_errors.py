@@ -23,10 +23,6 @@ class PredictionErrors:
         return PredictionErrors((*kept, round(error, 6)), self.rounds + 1)
 
     @property
-    def last(self) -> float | None:
-        return self.recent[-1] if self.recent else None
-
-    @property
     def p50(self) -> float | None:
         """Of the errors' size, whichever way they went."""
         return _percentile([abs(error) for error in self.recent], 0.5)

@@ -16,7 +16,6 @@ class JobService:
     """
 
     job_id: str
-    tenant: str
     adapter: AdapterConfig
     tokens: int
     steps: int
@@ -25,7 +24,7 @@ class JobService:
 
 @dataclass(frozen=True, slots=True)
 class RoundReport:
-    """A round as it was. Bytes are peaks of the whole worker; host bytes are 0 on a CPU.
+    """A round as it was. Bytes are peaks of the worker's device.
 
     `seconds` is training time alone. `microbatch_tokens` is the largest microbatch that was run,
     `longest` the longest sequence of the jobs' data. `device` is the kind of device, one string for
@@ -38,15 +37,12 @@ class RoundReport:
     base_model: str
     device: str
     jobs: tuple[JobService, ...]
-    ended_at: float
     seconds: float
     microbatch_tokens: int
     longest: int
     resident_bytes: int
     predicted_bytes: int
     measured_bytes: int
-    predicted_host_bytes: int = 0
-    measured_host_bytes: int = 0
     out_of_memory: int = 0
     recompute: Recompute = Recompute.CHEAP
 

@@ -80,11 +80,6 @@ class Room:
         needs = Needs(peak, host_bytes(adapters, self.step.on_gpu))
         return MicrobatchPlan(self.tokens, recompute, needs)
 
-    def allowed(self, adapters: Footprint) -> list[Recompute]:
-        """What a round with this set may recompute, the least first."""
-        modes = list(Recompute)
-        return modes[: modes.index(self._most(adapters)) + 1]
-
     def _most(self, adapters: Footprint) -> Recompute:
         return Recompute.BLOCK if adapters.count == 1 else self.most
 

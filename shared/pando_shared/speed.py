@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from pando_shared.codec import decode
+from pando_shared.codec import decoded_or
 from pando_shared.prediction_errors import PredictionErrors
 
 #: By how much each parameter may be off before anything was seen: standard deviations of logarithms
@@ -89,10 +87,5 @@ def read_speed(learnt: Mapping[str, str], base_model: str, device_kind: str) -> 
 
     What another version wrote in a form that is not understood is learnt anew.
     """
-    text = learnt.get(speed_key(base_model, device_kind))
-    if text is not None:
-        try:
-            return decode(SpeedModel, text)
-        except ValidationError:
-            pass
-    return assumed_speed("cpu" if device_kind == "cpu" else "gpu")
+    assumed = assumed_speed("cpu" if device_kind == "cpu" else "gpu")
+    return decoded_or(SpeedModel, learnt.get(speed_key(base_model, device_kind)), default=assumed)

@@ -86,11 +86,9 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     events = [Event(at, f"event {i}") for i in range(number)]
     chunk = SampleChunk("text", number)
     marked = draw(st.none() | times)
-    service = JobService(
-        job_id, tenant, draw(st.sampled_from([LoraConfig(), PacaConfig()])), 9, 2, 4.5
-    )
+    service = JobService(job_id, draw(st.sampled_from([LoraConfig(), PacaConfig()])), 9, 2, 4.5)
     report = RoundReport(
-        worker_id, "first", "tiny", "cpu", (service,) * number, at, 0.1, 64, 32, 10, 20, 30
+        worker_id, "first", "tiny", "cpu", (service,) * number, 0.1, 64, 32, 10, 20, 30
     )
     forecast = Forecast(job_id, at, number or None, key, promised_start=marked)
     choices: dict[str, Call] = {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pando_api.memory_fit import expected_needs
 from pando_api.schemas.estimate import Estimate
 from pando_api.services import Services
 from pando_api.site import Site
 from pando_api.token_count import count_tokens
 from pando_shared import layout
-from pando_shared.fleet import is_alive, largest, offering
+from pando_shared.fleet import expected_needs, is_alive, largest, offering
 from pando_shared.jobs import JobSpec, JobState
 from pando_shared.training import resolve
 from pando_shared.workers import Worker
@@ -30,7 +29,8 @@ def estimate(services: Services, site: Site, spec: JobSpec) -> Estimate:
     roomiest = largest(workers, spec.model, services.settings)
     step_tokens = tokens / max(1, plan.total_steps)
     speed = max((_speed(site, worker, spec, step_tokens) for worker in workers), default=0.0)
-    needs = expected_needs(site, roomiest, base, spec.adapter)
+    learnt = site.calibration(base.name, roomiest.device_kind)
+    needs = expected_needs(roomiest, base, spec.adapter, learnt, site.start_headroom)
     return Estimate(
         model=spec.model,
         method=spec.adapter.type,

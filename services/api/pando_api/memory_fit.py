@@ -9,18 +9,10 @@ from pando_shared.adapters import AdapterConfig
 from pando_shared.admission import closest
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import JobTooLarge
-from pando_shared.fleet import footprint_on, needs_on, offering, predict_on
+from pando_shared.fleet import footprint_on, needs_on, offering
 from pando_shared.memory import Needs
 from pando_shared.settings import GIB
 from pando_shared.workers import Worker
-
-
-def expected_needs(site: Site, worker: Worker, base: BaseModel, adapter: AdapterConfig) -> Needs:
-    """What a job alone is expected to take of the worker, by what was learnt of others. What it may
-    take beyond, as nobody has measured it, is not in it."""
-    learnt = site.calibration(base.name, worker.device_kind)
-    headroom = learnt.headroom(site.start_headroom)
-    return predict_on(worker, base, [adapter], headroom=headroom, learnt=replace(learnt, sigma=0.0))
 
 
 def require_fit(site: Site, base: BaseModel, adapter: AdapterConfig) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pando_shared.attribution import OwnBytes, memory_ratios
 from pando_shared.calibration import Calibration
 from pando_shared.catalogue import BaseModel
-from pando_shared.fleet import footprint_on
+from pando_shared.fleet import footprint_of, learnt_footprint
 from pando_shared.footprint import Footprint
 from pando_shared.jobs import Job
 from pando_shared.recompute import Recompute
@@ -40,9 +40,10 @@ class Expectation:
         self, recompute: Recompute, tokens: int, measured_bytes: int
     ) -> dict[str, float]:
         """Each job's `memory_ratio`, now that the peak is known."""
-        expected = self.peak_bytes(recompute, tokens) - self.together.margin_bytes
+        own = list(self.own.values())
         step = self.room.step.bytes(self.together, tokens, recompute) * self.room.step_factor
-        found = memory_ratios(list(self.own.values()), step, measured_bytes - expected)
+        expected = self.room.resident_bytes + sum(job.expected for job in own) + step
+        found = memory_ratios(own, step, measured_bytes - expected)
         return dict(zip(self.own, found, strict=True))
 
 
@@ -58,8 +59,9 @@ def expectation(
     together = Footprint()
     for job_id, job in jobs.items():
         adapter, ratio = job.spec.adapter, job.memory_ratio
-        modelled = footprint_on(worker, base, adapter)
-        known = footprint_on(worker, base, adapter, longest[job_id], learnt, ratio)
-        own[job_id] = OwnBytes(modelled.device_bytes, known.device_bytes, ratio is not None)
-        together += known
+        bare = footprint_of(worker, base, adapter, longest[job_id])
+        # The caution after memory ran out is no measurement: a ratio that held it would grow.
+        likely = learnt_footprint(bare, adapter, learnt, ratio, out_of_memory=0)
+        own[job_id] = OwnBytes(bare.device_bytes, likely.device_bytes, ratio is not None)
+        together += learnt_footprint(bare, adapter, learnt, ratio, job.out_of_memory)
     return Expectation(room_on(worker, base, learnt), jobs, own, together)

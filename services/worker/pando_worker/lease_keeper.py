@@ -170,12 +170,12 @@ class LeaseKeeper:
                 self._publish(job_id, seat, worker, now)
 
     def _others_next(self, worker: Worker, seats: Mapping[str, Seat]) -> bool:
-        """Whether the worker's next round is one of other jobs than are here."""
-        return any(
+        """Whether the worker's next round is one of other jobs than are here. Where none are, no
+        round is training that could make way."""
+        return bool(seats) and any(
             {place.job_id for place in planned.assignments} != seats.keys()
-            for planned in self._store.rounds()
-            if (planned.worker_id, planned.incarnation) == (worker.id, worker.incarnation)
-            and planned.started_at is None
+            for planned in self._store.rounds_of(worker.id)
+            if planned.incarnation == worker.incarnation and planned.started_at is None
         )
 
     def _conclude(self, job_id: str, seat: Seat, verdict: Verdict | None) -> None:

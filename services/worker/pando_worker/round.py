@@ -15,7 +15,7 @@ from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
 from pando_worker.host import Host, expect, fit_memory
 from pando_worker.lease_keeper import Verdict
-from pando_worker.round_record import RoundRecord, pending_tokens, trained_tokens
+from pando_worker.round_record import RoundRecord
 from pando_worker.seating import seat
 
 log = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
     engine.shares = planned.shares
     record = RoundRecord(expect(host, engine))
     fit_memory(engine, record.expected, planned.headroom)
-    for device in {host.device, "cpu"}:
-        reset_peak(device)
+    reset_peak(host.device)
     began, jumped_at = host.clock.now(), host.clock.jumped_at
     if host.waiting_since is not None:
         gap = max(0.0, began - host.waiting_since)
@@ -100,8 +99,7 @@ def _report(host: Host, engine: Engine, record: RoundRecord, peak: int) -> dict[
     """Tell the scheduler what the round was like. Returns the jobs' memory ratios as of now."""
     if not record.microbatch_tokens or not record.expected.jobs:
         return {}
-    host_peak = 0 if host.device == "cpu" else peak_bytes("cpu")
-    report = record.report(host.worker, engine, host.clock.now(), peak, host_peak)
+    report = record.report(host.worker, engine, peak)
     host.store.push_report(report)
     host.metrics.prediction_error.set(peak / report.predicted_bytes - 1)
     if record.out_of_memory:
@@ -135,18 +133,17 @@ def _let_go(host: Host, engine: Engine, job_id: str) -> None:
 
 def _step(host: Host, engine: Engine, record: RoundRecord) -> int:
     """One microbatch, and what follows from it. Returns the tokens of finished steps."""
-    pending = pending_tokens(engine)
     began = host.clock.now()
     try:
         reports = engine.step()
     except torch.OutOfMemoryError:
         reports = None
     if reports is None:  # not in the handler: the traceback would keep the tensors alive
-        record.ran_out_of_memory(min(engine.token_budget, sum(pending.values())))
+        record.ran_out_of_memory(engine.tokens_in_work)
         _survive_out_of_memory(host, engine)
         return 0
     seconds = max(0.0, host.clock.now() - began)
-    record.ran(trained_tokens(pending, engine), seconds)
+    record.ran(engine.tokens_in_work, seconds)
     host.metrics.step_seconds.observe(seconds)
     trained = 0
     for report in reports:

@@ -38,27 +38,21 @@ class RoundRecord:
         self.microbatch_tokens = max(self.microbatch_tokens, tokens)
         self.out_of_memory += 1
 
-    def report(
-        self, worker: Worker, engine: Engine, ended_at: float, peak: int, host_peak: int
-    ) -> RoundReport:
-        """`peak`, `host_peak`: bytes of the device and, if that is a GPU, of its host."""
+    def report(self, worker: Worker, engine: Engine, peak: int) -> RoundReport:
+        """`peak`: bytes of the device."""
         expected = self.expected
-        needs = expected.room.needs(expected.together)
         return RoundReport(
             worker_id=worker.id,
             incarnation=worker.incarnation,
             base_model=worker.base_model or "",
             device=worker.device_kind,
             jobs=tuple(self._service(job, engine) for job in expected.jobs.values()),
-            ended_at=ended_at,
             seconds=self.seconds,
             microbatch_tokens=self.microbatch_tokens,
             longest=expected.longest,
             resident_bytes=worker.resident_bytes,
             predicted_bytes=expected.peak_bytes(engine.recompute, self.microbatch_tokens),
             measured_bytes=peak,
-            predicted_host_bytes=needs.host_bytes,
-            measured_host_bytes=host_peak,
             out_of_memory=self.out_of_memory,
             recompute=engine.recompute,
         )
@@ -69,24 +63,4 @@ class RoundRecord:
         resident = engine.jobs.get(job.id)
         if not steps and resident is not None and resident.batch is not None:
             step_tokens = float(resident.batch.tokens)
-        return JobService(job.id, job.spec.tenant, job.spec.adapter, tokens, steps, step_tokens)
-
-
-def pending_tokens(engine: Engine) -> dict[str, int]:
-    """What each job has still to train of its step, by its id."""
-    return {
-        job_id: sum(len(tokens) for tokens, _ in resident.current_batch().pending)
-        for job_id, resident in engine.jobs.items()
-        if not resident.finished
-    }
-
-
-def trained_tokens(before: dict[str, int], engine: Engine) -> int:
-    """What a microbatch trained, by what was pending before it. Of jobs that have left, nothing."""
-    done = 0
-    for job_id, pending in before.items():
-        resident = engine.jobs.get(job_id)
-        if resident is not None:
-            left = resident.batch.pending if resident.batch is not None else []
-            done += pending - sum(len(tokens) for tokens, _ in left)
-    return done
+        return JobService(job.id, job.spec.adapter, tokens, steps, step_tokens)

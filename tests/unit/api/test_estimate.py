@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from api_calls import create_job, error_of, upload
 from factories import make_worker
+from predicted_bytes import predict_host_bytes, predict_peak_bytes
 from starlette.testclient import TestClient
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -23,7 +24,7 @@ from pando_shared.clock import FakeClock
 from pando_shared.errors import InvalidTrainingFile
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import JobState
-from pando_shared.memory import predict_host_bytes, predict_peak_bytes, resident_bytes
+from pando_shared.memory import resident_bytes
 from pando_shared.storage import Storage
 from pando_shared.store.stub import StubStore
 

@@ -10,6 +10,7 @@ import pytest
 from api_calls import CHAT_LINE, create_job, error_of, upload
 from factories import make_worker
 from openai.types.fine_tuning import FineTuningJob
+from predicted_bytes import predict_host_bytes
 from starlette.testclient import TestClient
 
 from pando_shared import layout
@@ -17,7 +18,6 @@ from pando_shared.adapters import MeftConfig
 from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import FakeClock
-from pando_shared.memory import predict_host_bytes
 from pando_shared.records import FileRecord
 from pando_shared.storage import Storage
 from pando_shared.store.messages import StubMessenger

@@ -67,14 +67,13 @@ def head(store: StubStore) -> Head:
 
 def report(**fields: object) -> RoundReport:
     """Twice as many bytes as predicted; 40,000 tokens in 20 s."""
-    service = JobService("ftjob-1", "acme", LoraConfig(rank=8), 40_000, 10, 4000.0)
+    service = JobService("ftjob-1", LoraConfig(rank=8), 40_000, 10, 4000.0)
     told = RoundReport(
         worker_id=WORKER.id,
         incarnation=WORKER.incarnation,
         base_model="small",
         device="card",
         jobs=(service,),
-        ended_at=NOW,
         seconds=20.0,
         microbatch_tokens=512,
         longest=0,
@@ -91,7 +90,8 @@ def test_a_round_teaches_memory_and_speed(store: StubStore, head: Head) -> None:
     assert head.knowledge.calibrations[KEY].errors.recent == (1.0,)  # 400 over 200, less 1
     # Alone it was to train its 4,000 tokens in the floor of 8,192 / 20,000 s: 9,766 a second.
     found = head.knowledge.speeds[KEY]
-    assert found.errors.last == pytest.approx(2000 / (4000 / (8192 / 20_000)) - 1, abs=1e-6)
+    error = 2000 / (4000 / (8192 / 20_000)) - 1
+    assert found.errors.recent == pytest.approx((error,), abs=1e-6)
     assert found.alone_tokens_per_second(4000.0, "lora") < assumed_speed(
         "cuda:0"
     ).alone_tokens_per_second(4000.0, "lora")

@@ -20,7 +20,6 @@ def report(measured: int, out_of_memory: int = 1, **fields: object) -> RoundRepo
         base_model="tiny",
         device="cpu",
         jobs=(),
-        ended_at=0.0,
         seconds=1.0,
         microbatch_tokens=1,
         longest=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from predicted_bytes import predict_peak_bytes
 from pydantic import ValidationError
 
 from pando_shared.adapters import LoraConfig
@@ -12,7 +13,7 @@ from pando_shared.base_format import BaseFormat, base_bytes, base_format, unpack
 from pando_shared.catalogue import BaseModel, Linear
 from pando_shared.codec import decode, encode
 from pando_shared.fleet import assumed_worker, predict_on, token_budget_on
-from pando_shared.memory import RUNTIME_BYTES, predict_peak_bytes, resident_bytes
+from pando_shared.memory import RUNTIME_BYTES, resident_bytes
 from pando_shared.settings import Settings
 from pando_shared.workers import Worker
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from factories import SMALL_BASE, make_worker
+from predicted_bytes import predict_peak_bytes
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.attribution import OwnBytes, memory_ratios
@@ -22,9 +23,8 @@ from pando_shared.calibration import (
 )
 from pando_shared.catalogue import Linear
 from pando_shared.codec import decode, encode
-from pando_shared.fleet import footprint_on, microbatch_on
+from pando_shared.fleet import footprint_on, predict_on
 from pando_shared.footprint import Footprint
-from pando_shared.memory import predict_peak_bytes
 from pando_shared.prediction_errors import PredictionErrors
 from pando_shared.recompute import Recompute
 from pando_shared.reports import JobService, Probe, RoundReport
@@ -66,7 +66,7 @@ def report(
     recompute: Recompute = Recompute.NOTHING,
 ) -> RoundReport:
     jobs = tuple(
-        JobService(job_id, "acme", adapter, 8192, 1, 8192.0) for job_id, adapter in adapters.items()
+        JobService(job_id, adapter, 8192, 1, 8192.0) for job_id, adapter in adapters.items()
     )
     return RoundReport(
         worker_id="w1",
@@ -74,7 +74,6 @@ def report(
         base_model="eight",
         device="NVIDIA H100",
         jobs=jobs,
-        ended_at=0.0,
         seconds=20.0,
         microbatch_tokens=tokens,
         longest=0,
@@ -222,10 +221,10 @@ def test_headroom_starts_where_it_is_told_and_becomes_what_was_needed():
 
 def test_errors_are_of_the_last_256_rounds():
     errors = PredictionErrors()
-    assert (errors.last, errors.p50, errors.p99, errors.p99_beyond) == (None, None, None, None)
+    assert (errors.p50, errors.p99, errors.p99_beyond) == (None, None, None)
     for number in range(300):
         errors = errors.add(-number / 1000)
-    assert (len(errors.recent), errors.rounds, errors.last) == (256, 300, -0.299)
+    assert (len(errors.recent), errors.rounds, errors.recent[-1]) == (256, 300, -0.299)
     # 44 to 299 thousandths: the 128th and the 254th of them.
     assert (errors.p50, errors.p99) == (0.171, 0.297)
     assert errors.p99_beyond == -0.046
@@ -238,7 +237,7 @@ def test_running_out_of_memory_counts_as_more_than_there_is():
     suffered = replace(report({"j": adapter}, predicted, 0.9 * predicted), out_of_memory=1)
     learnt = observe(UNLEARNT, suffered, WORKER, BASE)
     needed = max(WORKER.budget_bytes, 1.25 * predicted)
-    assert learnt.errors.last == pytest.approx(needed / predicted - 1, abs=1e-6)
+    assert learnt.errors.recent == pytest.approx((needed / predicted - 1,), abs=1e-6)
     assert learnt.lora > 1
     assert learnt.step > 1
 
@@ -281,8 +280,8 @@ def test_a_probe_teaches_what_a_step_takes_before_any_job_has_trained():
     assert observe_probe(learnt, worker, BASE) == learnt
     other = replace(worker, probe=replace(worker.probe, base_model="other"))
     assert observe_probe(UNLEARNT, other, BASE) == UNLEARNT
-    plain = microbatch_on(WORKER, BASE, [LoraConfig()]).needs.device_bytes
-    assert microbatch_on(WORKER, BASE, [LoraConfig()], learnt=learnt).needs.device_bytes > plain
+    plain = predict_on(WORKER, BASE, [LoraConfig()]).device_bytes
+    assert predict_on(WORKER, BASE, [LoraConfig()], learnt=learnt).device_bytes > plain
 
 
 def test_what_was_measured_of_a_job_and_what_it_suffered_scale_it():

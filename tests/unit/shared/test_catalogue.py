@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from predicted_bytes import predict_peak_bytes
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, PretrainedConfig
 
@@ -12,7 +13,6 @@ from pando_shared.adapters import LoraConfig
 from pando_shared.base_format import BaseFormat
 from pando_shared.catalogue import Linear, load_catalogue, read_base_model
 from pando_shared.errors import InvalidRequest
-from pando_shared.memory import predict_peak_bytes
 
 SMALL = {
     "hidden_size": 32,

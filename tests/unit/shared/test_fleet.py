@@ -12,6 +12,7 @@ from factories import EPOCH_START, make_worker
 from factories import SMALL_BASE as BASE
 from hypothesis import given
 from hypothesis import strategies as st
+from predicted_bytes import predict_host_bytes, predict_peak_bytes
 
 from pando_shared.adapters import LoraConfig, MeftConfig
 from pando_shared.admission import Shortage, closest, fits, shortages
@@ -20,15 +21,16 @@ from pando_shared.catalogue import Linear
 from pando_shared.clock import FakeClock
 from pando_shared.fleet import (
     assumed_worker,
+    footprint_on,
     largest,
     live_workers,
-    microbatch_on,
     predict_on,
     trusted,
 )
-from pando_shared.memory import Needs, predict_host_bytes, predict_peak_bytes, resident_bytes
+from pando_shared.memory import Needs, resident_bytes
 from pando_shared.recompute import Recompute
 from pando_shared.reports import Probe
+from pando_shared.room import room_on
 from pando_shared.settings import Settings
 from pando_shared.store.stub import StubStore
 
@@ -46,7 +48,6 @@ def test_a_worker_needs_what_its_device_its_format_and_its_disk_make_of_it(devic
         host_bytes = predict_host_bytes(BASE, ADAPTERS, held, device, on_disk)
         assert needs == Needs(device_bytes, host_bytes)
         assert (needs.host_bytes == 0) == (device == "cpu")
-    assert microbatch_on(worker, BASE, ADAPTERS).needs.device_bytes == device_bytes
 
 
 def test_rows_on_a_disk_take_less_of_a_host():
@@ -131,7 +132,9 @@ def test_a_job_that_fits_in_no_other_way_has_the_worker_recompute_for_it_alone()
     card = make_worker("gpu", device="cuda:0", budget_bytes=int(21.6e9), token_budget=16384)
     card = replace(card, base_format=BaseFormat("bfloat16"))
     large = MeftConfig(num_keys=3072)
-    alone, together = (microbatch_on(card, EIGHT_BILLION, [large] * n) for n in (1, 2))
+    one = footprint_on(card, EIGHT_BILLION, large)
+    room = room_on(card, EIGHT_BILLION)
+    alone, together = room.plan(one, 0.1), room.plan(one + one, 0.1)
     assert alone.recompute is Recompute.BLOCK
     assert fits(card, alone.needs, 0.1)
     assert together.recompute is not Recompute.BLOCK

@@ -9,13 +9,14 @@ from factories import SMALL_BASE as BASE
 from factories import make_worker
 from hypothesis import given
 from hypothesis import strategies as st
+from predicted_bytes import predict_host_bytes, predict_peak_bytes
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.base_format import BaseFormat
 from pando_shared.calibration import Calibration
-from pando_shared.fleet import footprint_on, microbatch_on, needs_on
+from pando_shared.fleet import footprint_on, needs_on
 from pando_shared.footprint import Footprint, Largest
-from pando_shared.memory import predict_host_bytes, predict_peak_bytes, resident_bytes
+from pando_shared.memory import resident_bytes
 from pando_shared.recompute import Recompute
 from pando_shared.room import room_on
 
@@ -77,7 +78,7 @@ def test_a_set_needs_what_it_takes_with_the_most_recomputing_it_may_use(worker, 
         BASE, alone, held, worker.device, worker.rows_on_disk
     )
     # Nothing is comfortable where all must be left free, so a round comes to the same.
-    strained = microbatch_on(worker, BASE, alone, tokens, headroom=1e12)
+    strained = room.plan(together, headroom=1e12)
     assert (strained.needs, strained.recompute) == (needs, recompute)
 
 
@@ -109,8 +110,8 @@ def test_what_is_known_of_a_job_scales_its_own_bytes(adapter: AdapterConfig, rat
 
 def test_a_round_recomputes_rather_than_use_its_headroom():
     worker = make_worker(device="cuda:0", budget_bytes=1 << 40, token_budget=4096)
-    alone = [LoraConfig(rank=8)]
-    needs = microbatch_on(worker, BASE, alone, 4096).needs.device_bytes
-    exact = replace(worker, budget_bytes=needs * 11 // 10 + 1)
-    assert microbatch_on(exact, BASE, alone, 4096, headroom=0.1).recompute is Recompute.NOTHING
-    assert microbatch_on(exact, BASE, alone, 4096, headroom=0.2).recompute is not Recompute.NOTHING
+    alone = footprint_on(worker, BASE, LoraConfig(rank=8), 4096)
+    needs = room_on(worker, BASE).plan(alone, 0.1).needs.device_bytes
+    exact = room_on(replace(worker, budget_bytes=needs * 11 // 10 + 1), BASE)
+    assert exact.plan(alone, headroom=0.1).recompute is Recompute.NOTHING
+    assert exact.plan(alone, headroom=0.2).recompute is not Recompute.NOTHING

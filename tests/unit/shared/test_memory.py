@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from factories import SMALL_BASE as BASE
+from predicted_bytes import predict_host_bytes, predict_peak_bytes
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
 from pando_shared.base_format import BaseFormat
@@ -18,8 +19,6 @@ from pando_shared.memory import (
     host_row_bytes,
     logits_rows,
     meft_buffer_numbers,
-    predict_host_bytes,
-    predict_peak_bytes,
     trained_parameters,
 )
 from pando_shared.recompute import Recompute

@@ -28,10 +28,10 @@ MODEL = SpeedModel(
 def report(jobs: list[tuple[str, float, float]], seconds: float = 20.0) -> RoundReport:
     """A round of jobs, each with its method, tokens a step, and steps."""
     services = tuple(
-        JobService(f"j{i}", "acme", ADAPTERS[method], round(tokens * steps), int(steps), tokens)
+        JobService(f"j{i}", ADAPTERS[method], round(tokens * steps), int(steps), tokens)
         for i, (method, tokens, steps) in enumerate(jobs)
     )
-    return RoundReport("w", "w-1", "tiny", "cpu", services, 0.0, seconds, 1024, 0, 0, 1, 1)
+    return RoundReport("w", "w-1", "tiny", "cpu", services, seconds, 1024, 0, 0, 1, 1)
 
 
 def test_a_job_alone():
@@ -159,7 +159,7 @@ def test_a_step_as_long_as_the_round_tells_less_than_many_short_ones():
 def test_errors_are_observed_over_predicted():
     told = report([("lora", 4000, 8)])
     model = observe_speed(MODEL, told)
-    assert model.errors.last == pytest.approx(8 * 4000 / 20 / 800 - 1)
+    assert model.errors.recent == pytest.approx((8 * 4000 / 20 / 800 - 1,))
     assert model.errors.rounds == 1
 
 

@@ -20,8 +20,7 @@ from pando_shared.store.redis import RedisStore
 
 def make_report(number: int, *adapters: AdapterConfig) -> RoundReport:
     jobs = tuple(
-        JobService(f"ftjob-{n}", "acme", adapter, 100 * n, n, 32.5)
-        for n, adapter in enumerate(adapters)
+        JobService(f"ftjob-{n}", adapter, 100 * n, n, 32.5) for n, adapter in enumerate(adapters)
     )
     return RoundReport(
         worker_id="w1",
@@ -29,15 +28,12 @@ def make_report(number: int, *adapters: AdapterConfig) -> RoundReport:
         base_model="tiny",
         device="cpu",
         jobs=jobs,
-        ended_at=EPOCH_START + number,
         seconds=19.5,
         microbatch_tokens=512,
         longest=77,
         resident_bytes=1000,
         predicted_bytes=2000,
         measured_bytes=1900,
-        predicted_host_bytes=30,
-        measured_host_bytes=29,
         out_of_memory=number,
     )
 

@@ -321,8 +321,13 @@ class TestWhoWaits:
         [{"worker_id": "w2"}, {"started_at": 1.0}, {"incarnation": "w1-earlier"}],
         ids=str,
     )
-    def test_no_job_that_joins_elsewhere_or_is_about_to(self, store, keeper, clock, fields):
+    def test_no_job_that_joins_elsewhere_or_is_about_to(self, store, keeper, clock, held, fields):
         store.plan_round(self.planned(Assignment("newcomer", 1), **fields))
+        look(keeper, clock)
+        assert not keeper.somebody_waits()
+
+    def test_no_job_where_none_would_have_to_make_way(self, store, keeper, clock, monkeypatch):
+        monkeypatch.setattr(store, "rounds_of", away)
         look(keeper, clock)
         assert not keeper.somebody_waits()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from factories import make_worker
+from predicted_bytes import predict_peak_bytes
 
 from pando_shared import layout, lifecycle
 from pando_shared.adapters import LoraConfig
@@ -20,7 +21,7 @@ from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
 from pando_shared.fleet import predict_on
 from pando_shared.jobs import Job, JobSpec, JobState
-from pando_shared.memory import predict_peak_bytes, resident_bytes
+from pando_shared.memory import resident_bytes
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store

@@ -85,6 +85,8 @@ class Engine:
         self.full_token_budget = token_budget
         #: Lowered for a while where memory runs out.
         self.token_budget = token_budget
+        #: Of the microbatches of the last `step`, even if it failed.
+        self.tokens_in_work = 0
         self._jobs: dict[str, ResidentJob] = {}
         self._adapters = AdapterSet(())
         self._folds = base.dtype == torch.float32 if folds is None else folds
@@ -159,6 +161,7 @@ class Engine:
         """Microbatches of unfinished jobs' sequences, and the optimizer steps they complete."""
         active = self._active
         planned = self._turns.take(active, self.token_budget)
+        self.tokens_in_work = 0
         if not planned.batches:
             return []
         batches = [
@@ -166,13 +169,14 @@ class Engine:
             for taken in planned.batches
         ]
         shares = [[self._share(resident, count) for resident, count in batch] for batch in batches]
+        self.tokens_in_work = sum(share.tokens for batch in shares for share in batch)
         found = self._run(shares)
         turns = [turn for batch in batches for turn in batch]
+        parts = [share for batch in shares for share in batch]
         results = [result for lane in found for result in lane]
-        for (resident, count), result in zip(turns, results, strict=True):
+        for (resident, count), part, result in zip(turns, parts, results, strict=True):
+            self._turns.count(resident, part.tokens, planned)
             batch = resident.current_batch()
-            tokens = sum(len(tokens) for tokens, _ in batch.pending[:count])
-            self._turns.count(resident, tokens, planned)
             del batch.pending[:count]
             batch.loss += result.loss
             batch.hits += result.hits

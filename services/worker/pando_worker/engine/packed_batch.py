@@ -33,6 +33,10 @@ class Share:
     dropout_keys: Sequence[int] | None = None
     sequence_weight: float = 0.0
 
+    @property
+    def tokens(self) -> int:
+        return sum(len(tokens) for tokens, _ in self.sequences)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:

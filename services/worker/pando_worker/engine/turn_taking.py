@@ -26,6 +26,7 @@ class TurnTaking:
         self._lanes = lanes
         self._free_tokens = free_tokens
         self._shares: dict[str, float] = {}
+        self._least_share = 1.0
         #: The free tokens of the least served of those that were ahead last.
         self._free_level = 0.0
 
@@ -41,7 +42,7 @@ class TurnTaking:
         if wanted == self._shares:
             return
         before = {job.job.id: self._weight(job) for job in active}
-        self._shares = wanted
+        self._shares, self._least_share = wanted, min(wanted.values(), default=1.0)
         after = {job.job.id: self._weight(job) for job in active}
         served = {job.job.id: job.served_tokens for job in active}
         longest = max((job.job.train.longest for job in active), default=0)
@@ -50,8 +51,7 @@ class TurnTaking:
             job.served_tokens, job.free_tokens = served[job.job.id], self._free_level
 
     def _weight(self, resident: ResidentJob) -> float:
-        least = min(self._shares.values(), default=1.0)
-        return self._shares.get(resident.job.id, least)
+        return self._shares.get(resident.job.id, self._least_share)
 
     def take(self, active: Collection[ResidentJob], token_budget: int) -> Turns:
         """Which jobs' next sequences to train now, and how many: a microbatch for each lane."""

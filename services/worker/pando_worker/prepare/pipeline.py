@@ -19,7 +19,7 @@ from pando_shared.errors import (
     PandoError,
     Unavailable,
 )
-from pando_shared.fleet import largest, live_workers, predict_on
+from pando_shared.fleet import expected_needs, largest, live_workers
 from pando_shared.jobs import Job, JobFailure, JobState
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -97,9 +97,9 @@ def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:
     workers = live_workers(context.store, context.settings, now)
     worker = largest(workers, spec.model, context.settings)
     learnt = read_calibration(context.store.learnt(), base.name, worker.device_kind)
-    expected = replace(learnt, sigma=0.0)  # what it may take beyond is the scheduler's to add
-    headroom = learnt.headroom(context.settings.memory_headroom)
-    needs = predict_on(worker, base, [spec.adapter], train.summary.longest, headroom, expected)
+    needs = expected_needs(  # what it may take beyond is the scheduler's to add
+        worker, base, spec.adapter, learnt, context.settings.memory_headroom, train.summary.longest
+    )
     events = summary_events(spec.training, base.max_positions, plan, train, valid, now)
 
     def queue(current: Job) -> Change:
