@@ -38,11 +38,18 @@ def promised_seconds(cluster: Cluster, ahead: int, change_seconds: float) -> flo
 
 
 def drop_void(draft: Draft) -> None:
-    """Give up reservations whose job no longer waits, or whose worker is being drained."""
+    """Give up reservations whose job no longer waits or whose worker is being drained, and those of
+    tenants that have come to their limit otherwise: they would keep their turn from others."""
     for reservation in list(draft.cluster.reservations.values()):
         worker = draft.cluster.workers.get(reservation.worker_id)
         job = draft.cluster.waiting.get(reservation.job_id)
-        if job is None or job.held or worker is None or worker.draining:
+        if (
+            job is None
+            or job.held
+            or worker is None
+            or worker.draining
+            or not within_limit(draft, job, worker)
+        ):
             draft.release(reservation)
 
 

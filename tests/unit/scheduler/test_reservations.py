@@ -135,3 +135,19 @@ def test_it_is_given_up_with_its_job_or_its_worker() -> None:
     assert draft.released == {"gone", "x"}
     found.drop_worker("w1", 0.0)
     assert "x" not in found.reservations
+
+
+def test_it_is_given_up_when_the_tenant_has_come_to_its_limit_otherwise() -> None:
+    limited = replace(RULES, tenants={"full": TenantPolicy(limit=1.0)})
+    found = cluster(2, limited)
+    found.put_job(placed(job("there", tenant="full", percent=100, seconds=9e4), "w1", 5000.0), 0.0)
+    kept = job("kept", tenant="full", at=1.0, percent=100)
+    found.put_job(kept, 0.0)
+    found.reservations = {"kept": Reservation("kept", "w2", 5000.0)}
+    assert not reservations.honour(Draft(found, 5000.0), kept)
+    draft = Draft(found, 5000.0)
+    reservations.drop_void(draft)
+    assert draft.released == {"kept"}
+    # Only where its own tenant's job is may it still come.
+    reservations.Line(draft).reserve(kept)
+    assert draft.reserved["kept"].worker_id == "w1"
