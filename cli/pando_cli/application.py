@@ -9,6 +9,7 @@ import typer
 from pando_cli.commands import (
     adapters,
     demo,
+    doctor,
     drain,
     files,
     fleet,
@@ -59,7 +60,15 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for panel, commands in (
-        (_RUN, (("up", stack.up), ("down", stack.down), ("demo", demo.demo))),
+        (
+            _RUN,
+            (
+                ("up", stack.up),
+                ("down", stack.down),
+                ("doctor", doctor.doctor),
+                ("demo", demo.demo),
+            ),
+        ),
         (
             _JOBS,
             (

@@ -5,7 +5,8 @@ from enum import IntEnum
 
 class ExitCode(IntEnum):
     OK = 0
-    #: The job failed or was cancelled, or the server refused the request.
+    #: The job failed or was cancelled, `pando doctor` found something broken, or the server
+    #: refused the request.
     FAILED = 1
     #: The command line itself is wrong (typer's own code for it).
     USAGE = 2
@@ -20,6 +21,6 @@ class ExitCode(IntEnum):
 
 
 EXPLANATION = """\
-Exit codes: 0 all is well; 1 the job failed or was cancelled, or the server refused;
-2 wrong usage; 3 the service cannot be reached; 4 no API key, or a wrong one;
+Exit codes: 0 all is well; 1 the job failed or was cancelled, a check failed, or the server
+refused; 2 wrong usage; 3 the service cannot be reached; 4 no API key, or a wrong one;
 5 the local stack is already up, not up, or did not get ready; 130 interrupted."""

@@ -18,7 +18,8 @@ def start_detached(home: Home, options: Sequence[str]) -> dict[str, Any]:
     Raises:
         StackError: it gave up; the message is its own.
     """
-    home.logs.mkdir(parents=True, exist_ok=True)
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.logs.mkdir(exist_ok=True)
     command = [
         sys.executable,
         "-m",

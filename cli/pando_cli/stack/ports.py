@@ -46,7 +46,7 @@ def require_free(host: str, port: int) -> None:
     """Raises StackError if somebody listens on the port, and names them where we may know."""
     if is_free(host, port):
         return
-    owner = _owner(port)
+    owner = owner_of(port)
     raise StackError(
         f"port {port} on {host} is already in use" + (f" by {owner}" if owner else ""),
         code="port_in_use",
@@ -54,7 +54,8 @@ def require_free(host: str, port: int) -> None:
     )
 
 
-def _owner(port: int) -> str | None:
+def owner_of(port: int) -> str | None:
+    """Name and id of the process that listens on the port, where we may know."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status != psutil.CONN_LISTEN or not connection.laddr:

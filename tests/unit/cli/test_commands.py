@@ -387,8 +387,8 @@ def test_help_of_every_command(pando: Pando) -> None:
     assert overview.code == 0
     assert "Exit codes" in overview.out
     names = (
-        "up down demo submit estimate list show watch logs cancel pause resume models download "
-        "sample files workers queue recover"
+        "up down doctor demo submit estimate list show watch logs cancel pause resume models "
+        "download sample files workers queue recover"
     )
     for name in names.split():
         assert name in overview.out

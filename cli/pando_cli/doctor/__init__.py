@@ -1,0 +1,1 @@
+"""What `pando doctor` looks at: one kind of check a file, each giving findings."""
