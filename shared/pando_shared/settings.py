@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -74,6 +74,13 @@ class Settings(BaseSettings):
         default=None, description="where scheduler and workers serve Prometheus, on `host`"
     )
 
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="text for a terminal, json for what collects logs"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level that is logged; DEBUG is of Pando's own lines only"
+    )
+
     @field_validator("models", mode="before")
     @classmethod
     def _parse_models(cls, value: object) -> object:
@@ -84,6 +91,11 @@ class Settings(BaseSettings):
             if not (name.strip() and equals and path.strip()):
                 raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
         return {name.strip(): path.strip() for name, _, path in pairs}
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("policy_file", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from pando_api.services import Services
 from pando_shared.api_keys import digest
 from pando_shared.errors import Unauthorized
 from pando_shared.jobs import Job
+from pando_shared.log_context import add_to_log_context
 
 _bearer = HTTPBearer(auto_error=False, description="A key from `pando keys create`.")
 
@@ -45,6 +46,7 @@ def get_tenant(
         raise Unauthorized(
             "this API key is unknown or revoked; `pando keys create` makes a new one"
         )
+    add_to_log_context(tenant=key.tenant)
     return key.tenant
 
 
@@ -57,7 +59,9 @@ def get_own_job(job_id: str, services: ServicesDep, tenant: TenantDep) -> Job:
     Raises:
         NotFound: there is no such job, or it is another tenant's; the answers do not differ.
     """
-    return own_job(services.store, tenant, job_id)
+    job = own_job(services.store, tenant, job_id)
+    add_to_log_context(job_id=job.id)
+    return job
 
 
 OwnJobDep = Annotated[Job, Depends(get_own_job)]

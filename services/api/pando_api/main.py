@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 
@@ -10,6 +9,7 @@ import uvicorn
 
 from pando_api.app import create_app
 from pando_shared.catalogue import load_catalogue
+from pando_shared.logs import set_up_logging
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.messages import CeleryMessenger, make_celery
@@ -22,8 +22,8 @@ SHUTDOWN_SECONDS = 10
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are open."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings()
+    set_up_logging(settings, "api")
     clock = RedisClock(time_of(settings.redis_url))
     app = create_app(
         settings,
@@ -40,7 +40,7 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        access_log=False,
+        access_log=False,  # `RequestContext` writes one, with the request's id
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

@@ -17,10 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pando_api.errors import TooLarge, error_response
 from pando_api.metrics import Metrics
+from pando_shared.log_context import log_context
 
-log = logging.getLogger("pando.api")
+log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+#: Asked every few seconds by whatever watches over the API; while all is well, nobody reads that.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -30,7 +33,7 @@ _SECURITY_HEADERS = {
 
 
 class RequestContext:
-    """Names the request, measures it, and turns an unforeseen exception into an answer."""
+    """Names the request, measures and logs it, and turns an unforeseen exception into an answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
         self.app = app
@@ -42,6 +45,10 @@ class RequestContext:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        with log_context(request_id=request_id):
+            await self._answer(request_id, scope, receive, send)
+
+    async def _answer(self, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
         began = time.perf_counter()
 
@@ -58,16 +65,31 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_decorated)
         except ClientDisconnect:
-            log.info("request %s: the client went away", request_id)
+            log.info("the client went away")
         except Exception:
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            log.exception("the request failed: %s %s", scope["method"], scope["path"])
             if status:
                 raise
             message = f"something went wrong here; the log has it under request id {request_id}"
             response = error_response(500, message, "server_error", code="internal_error")
             await response(scope, receive, send_decorated)
         finally:
-            self.metrics.observe_request(scope, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self.metrics.observe_request(scope, status, seconds)
+            _log_access(scope["method"], scope["path"], status, seconds)
+
+
+def _log_access(method: str, path: str, status: int, seconds: float) -> None:
+    """A request's line, without its query: that may hold anything. Status 0: no answer was sent."""
+    well = path in _PROBES and 0 < status < 400
+    milliseconds = round(1000 * seconds, 1)
+    fields = {"method": method, "path": path, "status": status, "milliseconds": milliseconds}
+    log.log(
+        logging.DEBUG if well else logging.INFO,
+        "%s %s %d in %.1f ms",
+        *fields.values(),
+        extra={"fields": fields},
+    )
 
 
 class BodyLimit:

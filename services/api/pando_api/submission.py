@@ -7,6 +7,7 @@ from pando_api.services import Services
 from pando_shared import lifecycle
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
+from pando_shared.log_context import add_to_log_context
 from pando_shared.records import Event
 
 
@@ -33,6 +34,7 @@ def submit_job(
             kept = lifecycle.submit(services.store, services.storage, job, idempotency_key)
     if kept.spec != spec:
         raise key_reused(idempotency_key, f"job {kept.id}")
+    add_to_log_context(job_id=kept.id)
     if kept.id == job.id:
         services.store.append_events(job.id, _first_events(job))
         services.messenger.prepare(job.id)

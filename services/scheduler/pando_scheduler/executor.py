@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from pando_scheduler import halving
@@ -27,6 +28,7 @@ from pando_shared.clock import Clock
 from pando_shared.errors import Conflict, NotFound, Unavailable
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobFailure, JobState, Lease, YieldCause
+from pando_shared.log_context import add_to_log_context, log_context
 from pando_shared.policy import Policy
 from pando_shared.records import Event
 from pando_shared.storage import Storage
@@ -68,37 +70,40 @@ class Executor:
                 by a later look.
         """
         level = logging.DEBUG if isinstance(decision, RenewLease) else logging.INFO
-        log.log(level, "%s", decision)
-        try:
-            match decision:
-                case PlaceRound():
-                    return self._place_round(decision)
-                case Requeue():
-                    self._transition(decision.job_id, lambda job: self._requeued(job, decision))
-                case Fail():
-                    self._transition(decision.job_id, lambda job: self._failed(job, decision))
-                case ReleaseLease():
-                    self._transition(decision.job_id, lambda job: _released(job, decision))
-                case RenewLease():
-                    self._store.update_job(decision.job_id, lambda job: _renewed(job, decision))
-                case AskToLeave():
-                    self._store.update_job(decision.job_id, lambda job: self._asked(job, decision))
-                case StopTrial():
-                    now = self._clock.now()
-                    self._transition(
-                        decision.job_id, lambda job: halving.stopped(job, decision, now)
-                    )
-                case ParkTrial():
-                    now = self._clock.now()
-                    self._store.update_job(
-                        decision.job_id, lambda job: halving.parked(job, decision, now)
-                    )
-                case DropRound():
-                    self._store.end_round(decision.round_id)
-                case Reprepare():
-                    self._messenger.prepare(decision.job_id)
-        except (Conflict, NotFound) as error:
-            log.info("overtaken by events: %s", error.message)
+        with _context_of(decision):
+            log.log(level, "%s", decision)
+            try:
+                return self._execute(decision)
+            except (Conflict, NotFound) as error:
+                log.info("overtaken by events: %s", error.message)
+                return 0
+
+    def _execute(self, decision: Decision) -> int:
+        match decision:
+            case PlaceRound():
+                return self._place_round(decision)
+            case Requeue():
+                self._transition(decision.job_id, lambda job: self._requeued(job, decision))
+            case Fail():
+                self._transition(decision.job_id, lambda job: self._failed(job, decision))
+            case ReleaseLease():
+                self._transition(decision.job_id, lambda job: _released(job, decision))
+            case RenewLease():
+                self._store.update_job(decision.job_id, lambda job: _renewed(job, decision))
+            case AskToLeave():
+                self._store.update_job(decision.job_id, lambda job: self._asked(job, decision))
+            case StopTrial():
+                now = self._clock.now()
+                self._transition(decision.job_id, lambda job: halving.stopped(job, decision, now))
+            case ParkTrial():
+                now = self._clock.now()
+                self._store.update_job(
+                    decision.job_id, lambda job: halving.parked(job, decision, now)
+                )
+            case DropRound():
+                self._store.end_round(decision.round_id)
+            case Reprepare():
+                self._messenger.prepare(decision.job_id)
         return 0
 
     def _place_round(self, decision: PlaceRound) -> int:
@@ -129,6 +134,8 @@ class Executor:
             },
             headroom=decision.headroom,
         )
+        add_to_log_context(round_id=planned.id)
+        log.info("round %s has %d jobs", planned.id, len(assignments))
         self._store.plan_round(planned)
         try:
             self._messenger.round(planned.worker_id, planned.id)
@@ -141,7 +148,8 @@ class Executor:
         try:
             job = self._transition(wanted.job_id, lambda job: self._placed(job, wanted, decision))
         except (Conflict, NotFound) as error:
-            log.info("not placed: %s", error.message)
+            with log_context(job_id=wanted.job_id):
+                log.info("not placed: %s", error.message)
             return None
         return Assignment(job.id, job.epoch)
 
@@ -201,6 +209,17 @@ class Executor:
             error=JobFailure("worker_lost", decision.reason),
         )
         return Change(failed, (Event(now, f"Failed: {decision.reason}", level="error"),))
+
+
+def _context_of(decision: Decision) -> AbstractContextManager[None]:
+    """What log lines name while a decision is carried out."""
+    match decision:
+        case PlaceRound():
+            return log_context(worker_id=decision.worker_id)
+        case DropRound():
+            return log_context(round_id=decision.round_id)
+        case _:
+            return log_context(job_id=decision.job_id)
 
 
 def _released(job: Job, decision: ReleaseLease) -> Change:

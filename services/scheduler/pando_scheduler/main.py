@@ -17,6 +17,7 @@ from pando_scheduler.rules import Rules
 from pando_shared.catalogue import load_catalogue
 from pando_shared.clock import Clock
 from pando_shared.errors import InvalidPolicy, Unavailable
+from pando_shared.logs import set_up_logging
 from pando_shared.policy_file import PolicyFile
 from pando_shared.recovery import jobs_missing, recover
 from pando_shared.settings import Settings
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Schedule until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings()
+    set_up_logging(settings, "scheduler")
     stop = threading.Event()
 
     def end(signum: int, _frame: FrameType | None) -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     try:
-        run(Settings(), stop)
+        run(settings, stop)
     except InvalidPolicy as error:
         raise SystemExit(error.message) from None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
 import socket
 
+from billiard.util import get_logger as pool_logger
 from celery import Celery
+from celery.signals import setup_logging
 
+from pando_shared.logs import set_up_logging
 from pando_shared.settings import Settings
 from pando_shared.store.messages import PREPARE_QUEUE, round_queue, sample_queue
 from pando_worker.tasks import prepare_app, training_app
@@ -20,16 +22,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="pando-worker", description=__doc__)
     parser.add_argument("--prepare", action="store_true", help="prepare data instead of training")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     settings = Settings()
     if arguments.prepare:
+        set_up_logging(settings, "prepare")
         _serve(
             prepare_app(settings), f"prepare-{socket.gethostname()}-{os.getpid()}", PREPARE_QUEUE
         )
         return
     worker_id = settings.worker_id or default_worker_id(settings.device)
+    set_up_logging(settings, "worker", worker_id)
     queues = f"{sample_queue(worker_id)},{round_queue(worker_id)}"  # samples first
     _serve(training_app(settings, worker_id), worker_id, queues)
 
@@ -40,11 +41,20 @@ def default_worker_id(device: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)
 
 
+def _keep_logging(**_: object) -> None:
+    """Celery sets up no logging of its own where this is connected."""
+    logger = pool_logger()
+    logger.propagate = True
+    logger.setLevel("ERROR")  # else it tells of each process's comings and goings
+
+
 def _serve(app: Celery, name: str, queues: str) -> None:
     # One child, which lives across tasks and holds the base model, which may take long to load.
     app.conf.worker_proc_alive_timeout = 600
+    setup_logging.connect(_keep_logging, weak=False)
     app.worker_main(
         [
+            "--quiet",  # no banner, which is no log
             "worker",
             "--pool=prefork",
             "--concurrency=1",
@@ -52,7 +62,6 @@ def _serve(app: Celery, name: str, queues: str) -> None:
             f"--queues={queues}",
             "--without-gossip",
             "--without-mingle",
-            "--loglevel=INFO",
         ]
     )
 

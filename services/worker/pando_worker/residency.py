@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pando_shared.errors import Conflict, IllegalTransition, NotFound
+from pando_shared.log_context import log_context
 from pando_shared.records import Event
 from pando_worker.checkpoint_writer import Writing
 from pando_worker.engine.checkpoint import snapshot, training_state
@@ -25,15 +26,16 @@ _RETRY_SECONDS = 5.0
 def guarding(host: Host, job_id: str) -> Iterator[None]:
     """Do something for one job: lose the job if its lease turns out to be lost; if storage does
     not answer or is full, say so and go on, for the next attempt is never far."""
-    try:
-        yield
-    except (Conflict, NotFound) as error:
-        log.info("job %s is no longer ours: %s", job_id, error.message)
-        drop(host, job_id)
-    except OSError as error:
-        log.exception("job %s: storage fails", job_id)
-        message = f"Storage fails ({error}); training goes on, and will try again"
-        host.keeper.report(job_id, [Event(host.clock.now(), message, level="warn")])
+    with log_context(job_id=job_id):
+        try:
+            yield
+        except (Conflict, NotFound) as error:
+            log.info("job %s is no longer ours: %s", job_id, error.message)
+            drop(host, job_id)
+        except OSError as error:
+            log.exception("job %s: storage fails", job_id)
+            message = f"Storage fails ({error}); training goes on, and will try again"
+            host.keeper.report(job_id, [Event(host.clock.now(), message, level="warn")])
 
 
 def drop(host: Host, job_id: str) -> None:
@@ -66,7 +68,7 @@ def checkpoint_due(host: Host, engine: Engine) -> None:
     epoch, progress = tenancy.epoch, tenancy.log.progress
 
     def write() -> Kept:
-        with host.metrics.checkpoint_seconds.time():
+        with log_context(job_id=job_id), host.metrics.checkpoint_seconds.time():
             host.keeper.flush(job_id)  # steps that will not be done again are told first
             return host.publisher.checkpoint(job_id, state, epoch, progress)
 
@@ -142,7 +144,8 @@ def finish(host: Host, engine: Engine, job_id: str) -> None:
 
 def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
     """End a job that cannot go on; its neighbours stay."""
-    log.warning("job %s fails: %s", job_id, message)
+    with log_context(job_id=job_id):
+        log.warning("job %s fails: %s", job_id, message)
     try:
         await_checkpoint(host, job_id)
         with guarding(host, job_id):
@@ -156,7 +159,8 @@ def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
 
 def requeue(host: Host, job_id: str, message: str) -> None:
     """Memory ran out on a job: it is queued again and leaves; its neighbours stay."""
-    log.warning("job %s leaves: %s", job_id, message)
+    with log_context(job_id=job_id):
+        log.warning("job %s leaves: %s", job_id, message)
     try:
         await_checkpoint(host, job_id)
         if job_id in host.tenancies:

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import torch
 
+from pando_shared.log_context import log_context
 from pando_shared.workers import Round
 from pando_worker import residency
 from pando_worker.engine.device import peak_bytes, release_cached, reset_peak
@@ -32,11 +33,16 @@ _REST_SECONDS = 1.0
 
 def run_round(host: Host, round_id: str) -> None:
     """Carry out a planned round. A message for a round that is over or another's does nothing."""
-    began = host.clock.now()
-    planned = host.store.begin_round(round_id, host.worker.id, host.worker.incarnation, began)
-    if planned is None:
-        log.info("round %s is not to be run here now", round_id)
-        return
+    with log_context(worker_id=host.worker.id, round_id=round_id):
+        began = host.clock.now()
+        planned = host.store.begin_round(round_id, host.worker.id, host.worker.incarnation, began)
+        if planned is None:
+            log.info("round %s is not to be run here now", round_id)
+        else:
+            _run(host, planned, began)
+
+
+def _run(host: Host, planned: Round, began: float) -> None:
     try:
         kept_out = seat(host, planned)
         if host.engine is not None and host.engine.jobs:
@@ -51,7 +57,7 @@ def run_round(host: Host, round_id: str) -> None:
         host.metrics.active_adapters.set(len(host.tenancies))
         if not host.tenancies:
             host.waiting_since = None
-        host.store.end_round(round_id)
+        host.store.end_round(planned.id)
 
 
 def _train(host: Host, engine: Engine, planned: Round) -> None:

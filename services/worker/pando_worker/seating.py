@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pando_shared.errors import Conflict, NotFound, PandoError, TrainingFailed
 from pando_shared.jobs import Job
+from pando_shared.log_context import add_to_log_context, log_context
 from pando_shared.records import Event
 from pando_shared.rungs import rung_steps
 from pando_shared.workers import Assignment, Round
@@ -47,7 +48,10 @@ def seat(host: Host, planned: Round) -> bool:
         for place in newcomers:
             fail(host, place.job_id, place.epoch, "base_model_unavailable", message)
         return False
-    joined = [_join(host, engine, place) for place in newcomers]
+    joined = []
+    for place in newcomers:
+        with log_context(job_id=place.job_id):
+            joined.append(_join(host, engine, place))
     return not all(joined)
 
 
@@ -60,6 +64,7 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
     except (NotFound, Conflict):
         host.keeper.drop(job_id)
         return True
+    add_to_log_context(tenant=job.spec.tenant)
     try:
         training = training_job(job, host.storage, host.cache)
         try:

@@ -19,6 +19,7 @@ from celery.signals import worker_process_init, worker_process_shutdown, worker_
 
 from pando_shared.catalogue import load_catalogue
 from pando_shared.errors import Unavailable
+from pando_shared.logs import adopt_libraries_loggers
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.messages import PREPARE_TASK, ROUND_TASK, SAMPLE_TASK, make_celery
@@ -97,6 +98,7 @@ def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[
 
     from pando_worker.host import open_host
 
+    adopt_libraries_loggers()
     clock = RedisClock(time_of(settings.redis_url))
     models = {name: base.path for name, base in load_catalogue(settings.models).items()}
     host = open_host(
@@ -133,6 +135,7 @@ def prepare_app(settings: Settings) -> Celery:
         from pando_worker.prepare import PrepareContext
         from pando_worker.tokenizer import load_tokenizer
 
+        adopt_libraries_loggers()
         clock = RedisClock(time_of(settings.redis_url))
         return PrepareContext(
             store=RedisStore(settings.redis_url, clock),

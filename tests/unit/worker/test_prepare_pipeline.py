@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from factories import make_worker
+from log_lines import json_log
 from predicted_bytes import predict_peak_bytes
 
 from pando_shared import layout, lifecycle
@@ -322,3 +323,27 @@ def test_memory_does_not_grow_with_the_file(context: PrepareContext, submit: Sub
     tracemalloc.stop()
     assert len(token_file(context, "train")) == lines
     assert peak < 4 << 20
+
+
+def test_what_is_logged_names_the_job_and_its_tenant(
+    context: PrepareContext, submit: Submit
+) -> None:
+    def away(base: BaseModel) -> None:
+        raise OSError("the disk is away")
+
+    submit(text_lines("a"))
+    with json_log("prepare", "pando_worker") as lines:
+        with pytest.raises(OSError, match="the disk is away"):
+            prepare_job("ftjob-1", replace(context, tokenizer_of=away))
+        (line,) = lines()
+    assert (line["job_id"], line["tenant"], line["level"]) == ("ftjob-1", "acme", "WARNING")
+
+
+def test_bad_data_is_logged_on_one_line(context: PrepareContext, submit: Submit) -> None:
+    submit(b'{"text": "a"}\n{"te\\nxt": 1}\n')
+    with json_log("prepare", "pando_worker") as lines:
+        prepare_job("ftjob-1", context)
+        (line,) = lines()
+    error = context.store.get_job("ftjob-1").error
+    assert error is not None
+    assert line["message"] == f"job ftjob-1 fails: {error.message}"

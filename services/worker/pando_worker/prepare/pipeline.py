@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pando_shared.errors import (
 )
 from pando_shared.fleet import expected_needs, largest, live_workers
 from pando_shared.jobs import Job, JobFailure, JobState
+from pando_shared.log_context import add_to_log_context, log_context
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
@@ -29,6 +31,8 @@ from pando_worker.prepare.dataset import Limits, Prepared, prepare_file
 from pando_worker.prepare.encode import Encoder
 from pando_worker.prepare.reports import failure_event, summary_events
 from pando_worker.tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +60,26 @@ def prepare_job(job_id: str, context: PrepareContext) -> None:
         NotFound: no such job.
         OSError, Unavailable: storage or store do not answer. The job stays as it is, to be retried.
     """
-    job = context.store.get_job(job_id)
-    if job.state is not JobState.VALIDATING:
-        return
+    with log_context(job_id=job_id):
+        job = context.store.get_job(job_id)
+        add_to_log_context(tenant=job.spec.tenant)
+        if job.state is JobState.VALIDATING:
+            _prepare_and_tell(job, context)
+
+
+def _prepare_and_tell(job: Job, context: PrepareContext) -> None:
     try:
         change = _prepare(job, context)
     except IllegalTransition:
         return  # Cancelled meanwhile.
-    except (OSError, Unavailable):
+    except (OSError, Unavailable) as error:
+        log.warning("job %s cannot be prepared now: %s", job.id, error)
         raise
     except PandoError as error:
+        log.info("job %s fails: %s", job.id, error.message)
         change = _failing(context, JobFailure(error.code, error.message, error.param))
     try:
-        lifecycle.transition(context.store, context.storage, job_id, change)
+        lifecycle.transition(context.store, context.storage, job.id, change)
     except IllegalTransition:
         return  # Cancelled, or prepared by a twin of this task.
 
