@@ -3,6 +3,6 @@
 import secrets
 
 
-def new_id(prefix: str) -> str:
+def new_id(prefix: str, separator: str = "-") -> str:
     """`new_id("ftjob")` -> `ftjob-3f9c...` (24 hexadecimal digits)."""
-    return f"{prefix}-{secrets.token_hex(12)}"
+    return f"{prefix}{separator}{secrets.token_hex(12)}"

@@ -1,6 +1,7 @@
 """Where everything lies in storage. Paths are relative to the storage root.
 
 files/<id>/content, record.json
+uploads/<id>/<part_id>                          parts of files, until the upload ends
 keys/<id>.json
 models/<job_id>[.ckpt-step-N].json              model records
 jobs/<id>/job.json                              the job as of its last state change
@@ -20,6 +21,18 @@ def file_content(file_id: str) -> str:
 
 def file_record(file_id: str) -> str:
     return f"files/{file_id}/record.json"
+
+
+#: Folder of all uploads that have parts.
+UPLOADS = "uploads"
+
+
+def upload(upload_id: str) -> str:
+    return f"{UPLOADS}/{upload_id}"
+
+
+def upload_part(upload_id: str, part_id: str) -> str:
+    return f"{UPLOADS}/{upload_id}/{part_id}"
 
 
 def api_key(key_id: str) -> str:

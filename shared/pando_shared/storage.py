@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ class Storage:
     """Files below one root. Paths are relative, with forward slashes, and never leave the root."""
 
     def __init__(self, url: str):
+        self._url = url
         self.fs, root = fsspec.core.url_to_fs(url)
         self.root = root.rstrip("/")
         self._local = isinstance(self.fs, LocalFileSystem)
@@ -35,9 +37,12 @@ class Storage:
         """A file to write to. It appears at `path`, whole and synced, or not at all."""
         full = self._full(path)
         if not self._local:
-            # Object stores publish on close, and discard an upload that is not completed.
-            with self.fs.transaction, self.fs.open(full, "wb") as stream:
+            # Object stores publish on close, and discard an upload that is not completed. Of a
+            # transaction a file system has one for all threads; hence one for each writer.
+            fs, _ = fsspec.core.url_to_fs(self._url, skip_instance_cache=True)
+            with fs.transaction, fs.open(full, "wb") as stream:
                 yield cast(IO[bytes], stream)
+            self.fs.invalidate_cache(full)
             return
         os.makedirs(os.path.dirname(full), exist_ok=True)
         partial = f"{full}.{secrets.token_hex(4)}.partial"
@@ -54,7 +59,7 @@ class Storage:
 
     def write(self, path: str, content: bytes) -> None:
         if not self._local:
-            # Whole or not at all too; and of a transaction a file system has one for all threads.
+            # Whole or not at all too, and one request.
             self.fs.pipe_file(self._full(path), content)
             return
         with self.writing(path) as stream:
@@ -99,10 +104,22 @@ class Storage:
         return sorted(name for name in relative if not name.endswith(".partial"))
 
     def delete(self, path: str) -> None:
-        """Removes a file or a folder with all in it; nothing happens if it is not there."""
+        """Removes a file or a folder with all in it; nothing happens if it is not there.
+
+        Others may delete the same, or write below it, at the same time.
+        """
         full = self._full(path)
-        if self.fs.exists(full):
-            self.fs.rm(full, recursive=True)
+        while self.fs.exists(full):
+            try:
+                self.fs.rm(full, recursive=True)
+            except FileNotFoundError:
+                # What another has deleted just now, an object store's listing may still show.
+                self.fs.invalidate_cache(full)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            else:
+                return
 
     def upload_folder(self, local: Path, path: str) -> None:
         """Publish a local folder at `path`. On a local root the folder appears at once, whole.

@@ -25,6 +25,7 @@ from pando_shared.store import Change, Store
 from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
+from pando_shared.uploads import Upload, UploadPart
 from pando_shared.workers import Assignment, Round, SampleChunk
 
 #: One call, as a function of a store, so that both stores get the same one.
@@ -91,6 +92,8 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         worker_id, "first", "tiny", "cpu", (service,) * number, 0.1, 64, 32, 10, 20, 30
     )
     forecast = Forecast(job_id, at, number or None, key, promised_start=marked)
+    upload = Upload(f"upload_{number}", tenant, "a.jsonl", "fine-tune", 5, EPOCH_START)
+    part = UploadPart(f"part_{number}", number, at)
     choices: dict[str, Call] = {
         "create_job": lambda s: s.create_job(job, key),
         "restore_job": lambda s: s.restore_job(job),
@@ -99,6 +102,9 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         "append_events": lambda s: s.append_events(job_id, events, number if key else None),
         "put_file": lambda s: s.put_file(file),
         "delete_file": lambda s: s.delete_file(tenant, file.id),
+        "put_upload": lambda s: s.put_upload(upload),
+        "add_part": lambda s: s.update_upload(upload.id, lambda u: u.with_part(part, EPOCH_START)),
+        "cancel_upload": lambda s: s.update_upload(upload.id, lambda u: u.cancelled(EPOCH_START)),
         "delete_model": lambda s: s.delete_model(tenant, f"ft:{job_id}"),
         "put_key": lambda s: s.put_key(api_key),
         "put_worker": lambda s: s.put_worker(make_worker(worker_id, peak_bytes=number)),
@@ -132,6 +138,7 @@ FAMILIES = {
     "history": ("create_job", "append_events", "update_job", "delete_model"),
     "rounds": ("plan_round", "plan_round", "begin_round", "withdraw_round", "end_round"),
     "records": ("put_file", "delete_file", "put_key", "put_worker", "remove_worker"),
+    "uploads": ("put_upload", "add_part", "add_part", "cancel_upload"),
     "samples": ("push_sample_chunks", "request_sample", "sample_done"),
     "feed": (
         *("create_job", "update_job", "update_job", "leave_job", "restore_job"),
@@ -180,6 +187,8 @@ def everything(store: Store) -> dict[str, object]:
         seen[f"models {tenant}"] = store.list_models(tenant)
         seen[f"file {tenant}"] = outcome(store, lambda s, t=tenant: s.get_file(t, "file-1"))
         seen[f"model {tenant}"] = outcome(store, lambda s, t=tenant: s.get_model(t, "ft:ftjob-a"))
+    for number in range(5):
+        seen[f"upload {number}"] = outcome(store, lambda s, n=number: s.get_upload(f"upload_{n}"))
     for job in JOBS:
         seen[f"job {job}"] = outcome(store, lambda s, j=job: s.get_job(j))
         seen[f"checkpoints {job}"] = store.checkpoints(job)

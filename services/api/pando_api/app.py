@@ -24,6 +24,7 @@ from pando_api.routes import (
     models,
     queue,
     sweeps,
+    uploads,
     workers,
 )
 from pando_api.services import Services
@@ -35,11 +36,12 @@ from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.messages import Messenger
 
-#: Everything but a file upload is read whole; nobody needs more than this.
+#: Everything but a file, or a part of one, is read whole; nobody needs more than this.
 MAX_JSON_BYTES = 8 * MIB
 
 _TENANT_ROUTERS = (
     files.router,
+    uploads.router,
     jobs.router,
     sweeps.router,
     events.router,
@@ -85,6 +87,7 @@ def create_app(
     app.include_router(health.router)
     app.include_router(metrics.router)
     errors.install(app)
-    app.add_middleware(BodyLimit, max_bytes=MAX_JSON_BYTES, unlimited=files.UPLOAD_PATHS)
+    streamed = (files.UPLOAD_PATH, uploads.PART_PATH)
+    app.add_middleware(BodyLimit, max_bytes=MAX_JSON_BYTES, unlimited=streamed)
     app.add_middleware(RequestContext, metrics=measured)
     return app

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -95,13 +96,14 @@ def _log_access(method: str, path: str, status: int, seconds: float) -> None:
 class BodyLimit:
     """Refuses a long body: at once where its length is announced, else while it is read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, unlimited: frozenset[str]):
+    def __init__(self, app: ASGIApp, max_bytes: int, unlimited: Sequence[re.Pattern[str]]):
+        """`unlimited` are whole paths that count for themselves."""
         self.app = app
         self.max_bytes = max_bytes
         self.unlimited = unlimited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.unlimited:
+        if scope["type"] != "http" or any(path.fullmatch(scope["path"]) for path in self.unlimited):
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")

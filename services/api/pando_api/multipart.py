@@ -23,8 +23,8 @@ class MultipartForm:
         boundary = options.get(b"boundary")
         if kind != b"multipart/form-data" or not boundary:
             raise InvalidRequest(
-                "send the file as multipart/form-data with the fields 'file' and 'purpose', "
-                f"not as {content_type or 'an untyped body'!r}"
+                f"send multipart/form-data with the file in the field {file_field!r}, "
+                f"not {content_type or 'an untyped body'!r}"
             )
         self.fields: dict[str, str] = {}
         self.filename: str | None = None

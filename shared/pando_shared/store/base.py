@@ -10,12 +10,15 @@ from pando_shared.forecasts import Forecast, Usage
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.reports import RoundReport
+from pando_shared.uploads import Upload
 from pando_shared.workers import Round, SampleChunk, Worker
 
 #: A request for a sample that is older counts no more: its message or its worker was lost.
 SAMPLE_REQUEST_SECONDS = 300
 #: How long a sample's text is kept after its last chunk.
 SAMPLE_TEXT_SECONDS = 3600
+#: How long an upload is remembered after its last change: far longer than it may take.
+UPLOAD_RECORD_SECONDS = 24 * 3600
 #: How many jobs the change feed remembers, those that changed last.
 CHANGES_KEPT = 20_000
 #: How many reports of rounds wait to be read; older ones are dropped.
@@ -140,6 +143,21 @@ class Store(Protocol):
 
     def delete_file(self, tenant: str, file_id: str) -> None:
         """Raises NotFound."""
+        ...
+
+    def put_upload(self, upload: Upload) -> None:
+        """Uploads vanish a day after the last change."""
+        ...
+
+    def get_upload(self, upload_id: str) -> Upload:
+        """Raises NotFound."""
+        ...
+
+    def update_upload(self, upload_id: str, change: Callable[[Upload], Upload]) -> Upload:
+        """Replace an upload by `change(upload)`, atomically. `change` may run several times.
+
+        Whatever `change` raises passes through and nothing is written. Raises NotFound.
+        """
         ...
 
     def put_model(self, record: ModelRecord) -> None: ...

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,37 @@ def test_512_mib_cost_less_than_32(process: Process) -> None:
     with process.client.stream("GET", f"/v1/files/{answer.json()['id']}/content") as download:
         assert sum(len(chunk) for chunk in download.iter_bytes()) == 512 * MIB
     assert process.peak_bytes() - before < 32 * MIB
+
+
+def part(part_bytes: int) -> Iterator[bytes]:
+    """A multipart body with a part of an upload, a MiB at a time."""
+    disposition = 'Content-Disposition: form-data; name="data"; filename="upload"'
+    yield f"--{BOUNDARY}\r\n{disposition}\r\n\r\n".encode()
+    for _ in range(part_bytes // MIB):
+        yield b"x" * MIB
+    yield b"x" * (part_bytes % MIB)
+    yield f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def test_512_mib_in_parts_cost_less_than_32(process: Process, home: Path) -> None:
+    assert upload(process.client, MIB).status_code == 200
+    size, headers = 512 * MIB, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    body = {"filename": "a", "purpose": "fine-tune", "mime_type": "text/jsonl", "bytes": size}
+    path = f"/v1/uploads/{process.client.post('/v1/uploads', json=body).json()['id']}"
+
+    def send(part_bytes: int) -> httpx.Response:
+        return process.client.post(f"{path}/parts", content=part(part_bytes), headers=headers)
+
+    before = process.peak_bytes()
+    refused = send(64 * MIB + 1)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "part_too_large")
+    with ThreadPoolExecutor(2) as pool:
+        parts = [sent.json()["id"] for sent in pool.map(send, [64 * MIB] * 8)]
+    done = process.client.post(f"{path}/complete", json={"part_ids": parts}).json()
+    assert process.peak_bytes() - before < 32 * MIB
+    assert process.client.get(f"/v1/files/{done['file']['id']}").json()["bytes"] == size
+    kept = [file for file in home.rglob("*") if file.is_file() and file.stat().st_size > MIB]
+    assert [file.stat().st_size for file in kept] == [size]
 
 
 def test_one_byte_more_is_refused_and_leaves_nothing(process: Process, home: Path) -> None:

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from pando_api.schemas.chat import ChatCreate
 from pando_api.schemas.completions import CompletionCreate
 from pando_api.schemas.job_create import JobCreate
+from pando_api.schemas.uploads import UploadCreate
 from pando_shared.store.stub import StubStore
 
 #: With surrogates, NaN, infinities and integers that no float holds.
@@ -54,6 +55,7 @@ def training_file(client: TestClient, store: StubStore) -> str:
         ("/v1/fine_tuning/jobs", JobCreate),
         ("/v1/completions", CompletionCreate),
         ("/v1/chat/completions", ChatCreate),
+        ("/v1/uploads", UploadCreate),
     ],
 )
 @settings(
@@ -65,11 +67,13 @@ def training_file(client: TestClient, store: StubStore) -> str:
 def test_any_json(
     client: TestClient, training_file: str, path: str, schema: type[Any], data: st.DataObject
 ) -> None:
-    usual = {"model": "tiny"}
+    usual: dict[str, Any] = {"model": "tiny"}
     if schema is JobCreate:
         usual["training_file"] = training_file
     elif schema is CompletionCreate:
         usual["prompt"] = "x"
+    elif schema is UploadCreate:
+        usual = {"bytes": 1, "filename": "x", "mime_type": "text/plain", "purpose": "fine-tune"}
     body = usual | data.draw(bodies(schema))
     answer = client.post(
         path, content=json.dumps(body), headers={"Content-Type": "application/json"}

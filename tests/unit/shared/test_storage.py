@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,35 @@ def test_writes_that_overlap_all_hold(root: str, tmp_path: Path) -> None:
         storage.write("a/two", b"2")
     assert storage.read("a/one") == b"1"
     assert storage.read("a/two") == b"2"
+
+
+def test_writers_of_an_object_store_end_each_for_itself() -> None:
+    """One that ends must neither publish nor drop what another is at."""
+    storage = Storage("memory://side-by-side")
+    with storage.writing("one") as first:
+        with storage.writing("two") as second:
+            first.write(b"half")
+            second.write(b"2")
+        assert storage.read("two") == b"2"
+        assert not storage.exists("one")
+        first.write(b" and half")
+    assert storage.read("one") == b"half and half"
+
+
+def test_many_may_delete_one_folder_at_once(storage: Storage) -> None:
+    for number in range(200):
+        storage.write(f"a/folder/{number}", b"x")
+    together = threading.Barrier(4)
+
+    def delete() -> None:
+        together.wait(timeout=10)
+        storage.delete("a/folder")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(delete) for _ in range(4)]:
+            done.result()
+    assert files_below(storage.root) == []
+    assert storage.names("a") == []
 
 
 def test_a_local_root_gives_its_own_paths(storage: Storage) -> None:

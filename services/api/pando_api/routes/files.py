@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.file_upload import receive_file
+from pando_api.kept_files import remove_file
 from pando_api.paging import page_of
 from pando_api.schemas.files import FileDeleted, FileObject
 from pando_api.schemas.paging import After, Page
@@ -20,7 +22,7 @@ from pando_shared.settings import MIB
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
 #: Not under the cap on bodies: the route counts for itself while it streams.
-UPLOAD_PATHS = frozenset({"/v1/files"})
+UPLOAD_PATH = re.compile("/v1/files")
 
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -73,10 +75,7 @@ def retrieve_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> Fil
 def delete_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> FileDeleted:
     """Jobs past validation do not need it any more: they train on their own tokenised copy."""
     record = services.store.get_file(tenant, file_id)
-    # The durable record goes first, so that `pando recover` cannot bring a deleted file back.
-    services.storage.delete(layout.file_record(record.id))
-    services.store.delete_file(tenant, record.id)
-    services.storage.delete(layout.file(record.id))
+    remove_file(services, record)
     return FileDeleted(id=record.id)
 
 

@@ -15,6 +15,7 @@
 | pando:jobs:group:[tenant, group]  | zset   | ids of the jobs of a tenant's group, by created_at |
 | pando:idempotency:[tenant, key]   | string | id of the job that was made; gone after a day      |
 | pando:files:<tenant>              | hash   | file id -> JSON                                    |
+| pando:upload:<upload>             | string | the upload, JSON; gone a day after its last change |
 | pando:models:<tenant>             | hash   | model name -> JSON                                 |
 | pando:keys                        | hash   | digest -> JSON                                     |
 | pando:workers                     | hash   | worker id -> JSON                                  |
@@ -88,6 +89,10 @@ def idempotency(tenant: str, key: str) -> str:
 
 def files(tenant: str) -> str:
     return f"pando:files:{tenant}"
+
+
+def upload(upload_id: str) -> str:
+    return f"pando:upload:{upload_id}"
 
 
 def models(tenant: str) -> str:

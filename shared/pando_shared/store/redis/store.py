@@ -11,6 +11,7 @@ from pando_shared.store.redis.leadership import RedisLeadership
 from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.samples import RedisSamples
 from pando_shared.store.redis.signals import RedisSignals
+from pando_shared.store.redis.uploads import RedisUploads
 from pando_shared.store.redis.workers import RedisWorkers
 
 
@@ -18,6 +19,7 @@ from pando_shared.store.redis.workers import RedisWorkers
 class RedisStore(
     RedisJobs,
     RedisRecords,
+    RedisUploads,
     RedisWorkers,
     RedisSamples,
     RedisKnowledge,

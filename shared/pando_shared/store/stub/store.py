@@ -12,10 +12,11 @@ from pando_shared.store.stub.leadership import StubLeadership
 from pando_shared.store.stub.records import StubRecords
 from pando_shared.store.stub.samples import StubSamples
 from pando_shared.store.stub.signals import StubSignals
+from pando_shared.store.stub.uploads import StubUploads
 from pando_shared.store.stub.workers import StubWorkers
 
 
-class StubStore(StubJobs, StubWorkers, StubSamples, StubKnowledge, StubLeadership):
+class StubStore(StubJobs, StubUploads, StubWorkers, StubSamples, StubKnowledge, StubLeadership):
     """`Store` under one lock. What lies in it is frozen, so values are handed out as they are."""
 
     def __init__(self, clock: Clock | None = None, *, changes_kept: int = CHANGES_KEPT):
@@ -23,6 +24,7 @@ class StubStore(StubJobs, StubWorkers, StubSamples, StubKnowledge, StubLeadershi
         StubSignals.__init__(self, lock)
         StubRecords.__init__(self, lock)
         StubJobs.__init__(self, lock, clock, changes_kept)
+        StubUploads.__init__(self, lock, clock)
         StubWorkers.__init__(self, lock)
         StubSamples.__init__(self, lock, clock)
         StubKnowledge.__init__(self, lock)

@@ -1,0 +1,67 @@
+"""/v1/uploads: training data in parts, for files that one request may not carry to the end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from pando_api import uploads
+from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.schemas.uploads import (
+    UploadComplete,
+    UploadCreate,
+    UploadObject,
+    UploadPartObject,
+)
+from pando_api.upload_completion import complete_upload
+from pando_api.upload_parts import receive_part
+
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+
+#: Not under the cap on bodies: the route counts for itself while it streams.
+PART_PATH = re.compile(r"/v1/uploads/[^/]+/parts")
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": {"data": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("")
+def create_upload(body: UploadCreate, services: ServicesDep, tenant: TenantDep) -> UploadObject:
+    """Announce a file that will come in parts, within an hour."""
+    return UploadObject.of(uploads.create_upload(services, tenant, body))
+
+
+@router.post("/{upload_id}/parts", openapi_extra=_FORM)
+async def create_part(
+    upload_id: str, request: Request, services: ServicesDep, tenant: TenantDep
+) -> UploadPartObject:
+    """Add a part of at most 64 MiB; in any order, also several at once."""
+    return UploadPartObject.of(await receive_part(request, services, tenant, upload_id), upload_id)
+
+
+@router.post("/{upload_id}/complete")
+def complete(
+    upload_id: str, body: UploadComplete, services: ServicesDep, tenant: TenantDep
+) -> UploadObject:
+    """Make a file of the parts, in the order of `part_ids`."""
+    return UploadObject.of(complete_upload(services, tenant, upload_id, body.part_ids, body.md5))
+
+
+@router.post("/{upload_id}/cancel")
+def cancel(upload_id: str, services: ServicesDep, tenant: TenantDep) -> UploadObject:
+    """Drop the upload with all its parts. One that is completed or has expired is a 400."""
+    return UploadObject.of(uploads.cancel_upload(services, tenant, upload_id))
