@@ -16,10 +16,10 @@ PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
 	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit bench images clean
+.PHONY: help setup demo test lint format unit bench chaos images test-containers clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
 
 setup: $(STAMP) ## Make .venv with everything in it
 
@@ -55,12 +55,18 @@ format: setup ## Format, and mend what can be mended
 bench: setup ## Compare with training one job after another; ARGS="--json FILE"
 	$(BIN)/python benchmarks/train_throughput.py $(ARGS)
 
+chaos: setup ## Break a cluster at random while jobs train; ARGS="--minutes 20 --faults 200"
+	PYTHONPATH=tests/support $(BIN)/python -m chaos $(ARGS)
+
 images: ## Build the images pando-api, pando-scheduler and pando-worker; needs Docker
 	for service in api scheduler worker; do \
 		docker build --file deploy/docker/$$service.Dockerfile --tag pando-$$service \
 			--build-arg PYTHON_IMAGE --build-arg TORCH=$(TORCH) \
-			--build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL . || exit 1; \
+			--build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL --build-arg STORAGE_PACKAGES . || exit 1; \
 	done
+
+test-containers: setup ## Build the images, then use and break a cluster of them; needs Docker
+	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

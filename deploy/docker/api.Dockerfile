@@ -5,12 +5,14 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
+# What fsspec needs for an object store, e.g. s3fs; a directory needs nothing.
+ARG STORAGE_PACKAGES
 RUN python -m venv /opt/pando
 WORKDIR /src
 COPY shared shared
 COPY cli cli
 COPY services/api services/api
-RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./cli ./services/api
+RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./cli ./services/api $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 # A volume is mounted on the home; a new one takes over its owner.

@@ -5,11 +5,13 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
+# What fsspec needs for an object store, e.g. s3fs; a directory needs nothing.
+ARG STORAGE_PACKAGES
 RUN python -m venv /opt/pando
 WORKDIR /src
 COPY shared shared
 COPY services/scheduler services/scheduler
-RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./services/scheduler
+RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./services/scheduler $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 # A volume is mounted on the home; a new one takes over its owner.

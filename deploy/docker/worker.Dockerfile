@@ -5,6 +5,8 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
+# What fsspec needs for an object store, e.g. s3fs; a directory needs nothing.
+ARG STORAGE_PACKAGES
 # pinned: what constraints.txt says; cuda: the newest CUDA build, whatever it says.
 ARG TORCH=pinned
 RUN python -m venv /opt/pando
@@ -18,7 +20,7 @@ COPY kernels kernels
 COPY services/worker services/worker
 RUN if [ "$TORCH" = cuda ]; then extra="[quantized]"; fi; \
     /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
-    ./shared "./kernels$extra" ./services/worker
+    ./shared "./kernels$extra" ./services/worker $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 ARG TORCH=pinned
@@ -41,6 +43,7 @@ ENV PATH=/opt/pando/bin:$PATH \
     HF_HOME=/var/lib/pando/huggingface \
     PANDO_STORAGE_URL=file:///var/lib/pando/storage \
     PANDO_CACHE_DIR=/var/cache/pando \
+    TRITON_CACHE_DIR=/var/cache/pando/triton \
     PANDO_HOST=0.0.0.0 \
     PANDO_METRICS_PORT=9100
 USER 10001

@@ -87,6 +87,11 @@ def test_compose_builds_every_image_it_runs_and_keeps_what_must_stay() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     services = compose["services"]
     built = {s["image"]: ROOT / s["build"]["dockerfile"] for s in services.values() if "build" in s}
+    worker_on_gpus = built.pop("pando-worker-gpu")
+    assert worker_on_gpus == DOCKERFILES["worker"]
+    assert services["worker-gpu"]["build"]["args"]["TORCH"] == "cuda"
     assert built == {f"pando-{name}": path for name, path in DOCKERFILES.items()}
-    assert {s["image"] for s in services.values()} - set(built) == {services["redis"]["image"]}
-    assert {"storage", "redis"} == set(compose["volumes"])
+    of_others = {"redis", "prometheus", "grafana"}
+    assert {name for name, s in services.items() if "build" not in s} == {*of_others, "prepare"}
+    assert services["prepare"]["image"] in built
+    assert {"storage", *of_others} == set(compose["volumes"])

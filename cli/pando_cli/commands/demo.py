@@ -21,10 +21,10 @@ from pando_cli.errors import CliError, UsageError
 from pando_cli.home import Home
 from pando_cli.output import Output
 from pando_cli.stack.bring_up import RunningStack, run_stack
-from pando_cli.stack.gpus import devices
 from pando_cli.stack.plan import StackPlan, parse_models
 from pando_cli.stack.ports import free_port
 from pando_cli.stack.stop_signals import StopSignals
+from pando_shared.devices import devices
 
 
 def demo(

@@ -17,12 +17,12 @@ from pando_cli.policy_source import load_policy, policy_of
 from pando_cli.rendering import fields_table
 from pando_cli.stack.bring_up import RunningStack, run_stack
 from pando_cli.stack.detached import start_detached
-from pando_cli.stack.gpus import devices
 from pando_cli.stack.plan import StackPlan, parse_models
 from pando_cli.stack.ports import free_port
 from pando_cli.stack.shut_down import shut_down
 from pando_cli.stack.stop_signals import StopSignals
 from pando_shared.base_format import Dtype
+from pando_shared.devices import devices
 
 READY_SECONDS = 120.0
 

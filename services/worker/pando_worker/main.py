@@ -14,15 +14,25 @@ from celery.signals import setup_logging
 from pando_shared.logs import set_up_logging
 from pando_shared.settings import Settings
 from pando_shared.store.messages import PREPARE_QUEUE, round_queue, sample_queue
+from pando_worker.every_gpu import run_every_gpu
 from pando_worker.tasks import prepare_app, training_app
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT. Configured by `PANDO_*` environment variables."""
     parser = argparse.ArgumentParser(prog="pando-worker", description=__doc__)
-    parser.add_argument("--prepare", action="store_true", help="prepare data instead of training")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--prepare", action="store_true", help="prepare data instead of training")
+    kinds.add_argument(
+        "--every-gpu",
+        action="store_true",
+        help="a worker on each GPU of this machine, or one on its CPU if it has none",
+    )
     arguments = parser.parse_args()
     settings = Settings()
+    if arguments.every_gpu:
+        set_up_logging(settings, "worker")
+        raise SystemExit(run_every_gpu(settings.metrics_port))
     if arguments.prepare:
         set_up_logging(settings, "prepare")
         _serve(

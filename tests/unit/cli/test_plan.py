@@ -6,10 +6,10 @@ import pytest
 
 from pando_cli.errors import UsageError
 from pando_cli.home import Home
-from pando_cli.stack.gpus import devices
 from pando_cli.stack.plan import StackPlan, parse_models, service_specs
 from pando_cli.stack.redis_server import RedisAddress
 from pando_cli.stack.service_spec import Tier
+from pando_shared.devices import devices
 from pando_shared.settings import Settings
 
 
