@@ -41,6 +41,8 @@ class Worker:
     device_kind: str = "cpu"
     #: What loading the present base showed; None: it was not measured.
     probe: Probe | None = None
+    #: `host:port` where Prometheus finds it; None: it serves no metrics.
+    metrics_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
+from pando_scheduler.catching_up import CatchingUp
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.decisions import AskToLeave, Decision, PlaceRound, Reprepare
 from pando_scheduler.executor import Executor
@@ -29,6 +30,7 @@ from pando_shared.errors import Unavailable
 from pando_shared.ids import new_id
 from pando_shared.jobs import JobState, Yield
 from pando_shared.policy_file import PolicyFile
+from pando_shared.recovery import is_lost, recover
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.messages import Messenger
@@ -84,6 +86,7 @@ class SchedulerLoop:
             rules,
             lambda: self.cluster.policy,
         )
+        self._catching_up = CatchingUp(around.store, around.storage)
         self._prepares: dict[str, PrepareSends] = {}
         self._led_at: float | None = None
         self._jumped_at = around.clock.jumped_at
@@ -93,7 +96,9 @@ class SchedulerLoop:
     def _begin(self) -> None:
         """Know nothing: what others decided meanwhile is in the store."""
         cluster = Cluster(self._around.policy_file.current(), self._predict)
-        self._mirror = Mirror(self._store, cluster, self._predict, self._rules)
+        self._mirror = Mirror(
+            self._store, cluster, self._predict, self._rules, self._metrics.jobs.changed
+        )
         self._knowledge = Knowledge(self._store, cluster, self._predict, self._mirror)
         self._forecaster = Forecaster(self._store, self._mirror, self._metrics)
         self._anew_at = self._shown_at = float("-inf")
@@ -145,6 +150,8 @@ class SchedulerLoop:
             return
         with self._metrics.plan_seconds.time():
             self._mirror.look(now)
+            if self._mirror.forgetful:
+                self._recover_if_lost(now)
             self._knowledge.learn(now)
             self.cluster.set_policy(self._around.policy_file.current(), now)
             if now - self._anew_at >= _ANEW_SECONDS:
@@ -161,6 +168,7 @@ class SchedulerLoop:
         self._apply(plan, now)
         self._halve()
         self._knowledge.keep(now)
+        self._catching_up.look(now)
         if self._forecaster.is_due(now):
             self._mirror.look_at_jobs(now)  # as the plan has left them
             self._forecaster.renew(now)
@@ -168,10 +176,18 @@ class SchedulerLoop:
             self._shown_at = now
             self._show(now)
 
+    def _recover_if_lost(self, now: float) -> None:
+        """Redis is another than before, or was emptied: put back what it lacks."""
+        if is_lost(self._store, self._around.storage):
+            log.warning("Redis lacks jobs or keys that storage holds; recovering them")
+            log.warning("recovered: %s", recover(self._store, self._around.storage, now))
+            self._mirror.look(now)
+        self._mirror.forgetful = False
+
     def _show(self, now: float) -> None:
         """Tell Prometheus how things are."""
-        counts, knowledge = self._store.count_jobs(), self._knowledge
-        self._metrics.observe(counts, self._mirror, self._around.policy_file, now)
+        knowledge = self._knowledge
+        self._metrics.observe(self._mirror, self._around.policy_file, now)
         self._metrics.observe_learnt(
             knowledge.calibrations, knowledge.speeds, self._rules.memory_headroom
         )

@@ -14,17 +14,19 @@ from pando_scheduler.learnt import LearntPredictor
 from pando_scheduler.loop import RETRY_SECONDS, SchedulerLoop, Surroundings
 from pando_scheduler.metrics import SchedulerMetrics
 from pando_scheduler.rules import Rules
+from pando_scheduler.storage_metrics import StorageMetrics
 from pando_shared.catalogue import load_catalogue
 from pando_shared.clock import Clock
 from pando_shared.errors import InvalidPolicy, Unavailable
 from pando_shared.logs import set_up_logging
 from pando_shared.policy_file import PolicyFile
-from pando_shared.recovery import jobs_missing, recover
+from pando_shared.recovery import is_lost, recover
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.clock import RedisClock, time_of
+from pando_shared.store.redis.server_metrics import watch_redis
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
     policy_file.require()
     store, storage = RedisStore(settings.redis_url, clock), Storage(settings.storage_url)
     metrics = SchedulerMetrics()
+    metrics.registry.register(StorageMetrics(storage))
+    watch_redis(
+        settings.redis_url,
+        lambda: [worker.id for worker in store.list_workers()],
+        metrics.registry,
+    )
     rules = Rules(
         round_seconds=settings.round_seconds,
         lease_seconds=settings.lease_seconds,
@@ -87,11 +95,11 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 def recover_if_lost(store: Store, storage: Storage, clock: Clock, stop: threading.Event) -> None:
-    """Rebuild Redis from storage if it lacks jobs that storage has; wait for either until then."""
+    """Rebuild Redis from storage if it lacks what storage has; wait for either until then."""
     while not stop.is_set():
         try:
-            if jobs_missing(store, storage):
-                log.warning("Redis lacks jobs that storage holds; recovering them")
+            if is_lost(store, storage):
+                log.warning("Redis lacks jobs or keys that storage holds; recovering them")
                 log.warning("recovered: %s", recover(store, storage, clock.now()))
         except (Unavailable, OSError) as error:
             log.warning("trying again in %.0f s: %s", RETRY_SECONDS, error)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pando_scheduler.job_metrics import JobMetrics
+from pando_shared.build_info import show_build
 from pando_shared.calibration import Calibration
 from pando_shared.jobs import JobState, Priority
 from pando_shared.prediction_errors import PredictionErrors
@@ -24,7 +26,8 @@ class SchedulerMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._jobs = Gauge("pando_jobs", "Jobs by state", ["state"], registry=registry)
+        show_build("scheduler", registry)
+        self.jobs = JobMetrics(registry)
         self._oldest = Gauge(
             "pando_oldest_queued_seconds",
             "How long the job queued for longest has waited",
@@ -67,7 +70,7 @@ class SchedulerMetrics:
             buckets=_MINUTES,
             registry=registry,
         )
-        learnt = ["base_model", "device", "quantile"]
+        learnt = ["base_model", "device", "percentile"]
         self._memory_error = Gauge(
             "pando_predicted_memory_error_ratio",
             "Measured over predicted peak of recent rounds, less one, without its sign",
@@ -89,14 +92,11 @@ class SchedulerMetrics:
 
     def observe(
         self,
-        counts: Mapping[JobState, int],
         mirror: Mirror,
         policy_file: PolicyFile,
         now: float,
     ) -> None:
         """Show the cluster as it is now."""
-        for state, count in counts.items():
-            self._jobs.labels(state.value).set(count)
         waits = dict.fromkeys(Priority, 0.0)
         for job in mirror.jobs.values():
             if job.state is JobState.QUEUED:
@@ -119,12 +119,12 @@ class SchedulerMetrics:
         """Show what the predictors have learnt, and how far off they were."""
         for (base_model, device), calibration in calibrations.items():
             self._headroom.labels(base_model, device).set(calibration.headroom(start_headroom))
-            _quantiles(self._memory_error, base_model, device, calibration.errors)
+            _percentiles(self._memory_error, base_model, device, calibration.errors)
         for (base_model, device), speed in speeds.items():
-            _quantiles(self._speed_error, base_model, device, speed.errors)
+            _percentiles(self._speed_error, base_model, device, speed.errors)
 
 
-def _quantiles(gauge: Gauge, base_model: str, device: str, errors: PredictionErrors) -> None:
-    for name, value in (("0.5", errors.p50), ("0.99", errors.p99)):
+def _percentiles(gauge: Gauge, base_model: str, device: str, errors: PredictionErrors) -> None:
+    for name, value in (("50", errors.p50), ("99", errors.p99)):
         if value is not None:
             gauge.labels(base_model, device, name).set(value)

@@ -5,7 +5,7 @@ Reads what has changed since the last look: a look at 10,000 jobs of which none 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from pando_scheduler.cluster import Cluster
@@ -23,18 +23,30 @@ from pando_shared.workers import Round, Worker
 class Mirror:
     """What the loop knows between two looks."""
 
-    def __init__(self, store: Store, cluster: Cluster, predict: LearntPredictor, rules: Rules):
+    def __init__(
+        self,
+        store: Store,
+        cluster: Cluster,
+        predict: LearntPredictor,
+        rules: Rules,
+        tell: Callable[[Job | None, Job], None],
+    ):
+        """`tell` hears of each job that has changed: how it was before, and how it is now."""
         self.cluster = cluster
         self.jobs: dict[str, Job] = {}
         self.workers: dict[str, Worker] = {}
         self.rounds: list[Round] = []
         self.caps = BudgetCaps()
         self._store, self._predict, self._rules = store, predict, rules
+        self._tell = tell
         self._cursor: int | None = None
         self._held: dict[str, str] = {}
         self._first: dict[str, WorkerKind | None] = {}
         self._changed_sweeps: set[tuple[str, str]] = set()
         self._ended: list[Job] = []
+        #: Whether the store has forgotten what it had told: it is another, or one that restarted,
+        #: and may have lost something. Whoever has seen to that sets it back.
+        self.forgetful = False
 
     def look(self, now: float) -> None:
         """Take in what has changed.
@@ -50,6 +62,7 @@ class Mirror:
         """Take in what has changed of jobs alone."""
         changes = self._store.changed_jobs(self._cursor)
         if changes.whole:
+            self.forgetful = True
             known = {job.id for job in changes.jobs}
             for job_id in [job_id for job_id in self.jobs if job_id not in known]:
                 self._forget(job_id, now)
@@ -57,6 +70,8 @@ class Mirror:
             self._forget(job_id, now)
         self._hold_trials(changes.jobs, now)
         for job in changes.jobs:
+            if not changes.whole:  # else nobody knows what has been told of it already
+                self._tell(self.jobs.get(job.id), job)
             self.put(job, now)
         self._cursor = changes.cursor
 
@@ -74,7 +89,14 @@ class Mirror:
         self.cluster.put_job(self._view(job, now), now)
 
     def _view(self, job: Job, now: float) -> JobView:
-        view = view_job(job, self._reference(job), self._predict, self.cluster.workers, now)
+        view = view_job(
+            job,
+            self._reference(job),
+            self._predict,
+            self.cluster.workers,
+            now,
+            self._rules.suspect_attempts,
+        )
         return replace(view, held=self._held.get(job.id))
 
     def _reference(self, job: Job) -> WorkerKind | None:

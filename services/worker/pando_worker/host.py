@@ -37,6 +37,7 @@ from pando_worker.engine.rows_home import make_home
 from pando_worker.expectation import Expectation, expectation
 from pando_worker.lease_keeper import LeaseKeeper
 from pando_worker.metrics import WorkerMetrics
+from pando_worker.metrics_address import metrics_address
 from pando_worker.probe import probe
 from pando_worker.progress_log import ProgressLog
 from pando_worker.publishing import Publisher
@@ -199,6 +200,7 @@ def open_host(
         host_budget_bytes=host_budget,
         rows_on_disk=settings.rows_dir is not None,
         device_kind=device_kind(device),
+        metrics_address=metrics_address(settings),
     )
     publisher = Publisher(store, storage, clock, settings.cache_dir / worker_id)
     publisher.clear()

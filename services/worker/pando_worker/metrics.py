@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from pando_shared.build_info import show_build
+from pando_worker.job_gauges import JobGauges
+
 
 class WorkerMetrics:
     """Counters and gauges of one worker."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY):
+        show_build("worker", registry)
         self.trained_tokens = Counter(
             "pando_trained_tokens",
             "Tokens of finished optimizer steps",
@@ -45,7 +49,11 @@ class WorkerMetrics:
             registry=registry,
         )
         self.memory = Gauge(
-            "pando_worker_memory_bytes", "Bytes in use", ["kind"], registry=registry
+            "pando_worker_memory_bytes",
+            "The device's memory in the last round: base, adapter, activation, and free of what "
+            "this worker may use",
+            ["kind"],
+            registry=registry,
         )
         self.prediction_error = Gauge(
             "pando_memory_prediction_error_ratio",
@@ -79,9 +87,29 @@ class WorkerMetrics:
             "Passes through a layer's rows beyond the first, as one buffer did not hold them all",
             registry=registry,
         )
-        self.finished = Counter(
-            "pando_jobs_finished", "Jobs that ended here", ["status", "reason"], registry=registry
+        self.flops_utilization = Gauge(
+            "pando_model_flops_utilization_ratio",
+            "Arithmetic of the base's forward and backward pass, over what the device can do",
+            ["device"],  # none until it is set: there are devices of which it is not known
+            registry=registry,
         )
+        self.last_step = Gauge(
+            "pando_worker_last_step_timestamp_seconds",
+            "When this worker last finished a microbatch",
+            registry=registry,
+        )
+        self.jobs = JobGauges(registry)
+
+    def show_memory(self, budget: int, base: int, adapters: int, peak: int) -> None:
+        """How the device's memory was used in a round, in bytes; `peak` is of it all."""
+        parts = {
+            "base": base,
+            "adapter": adapters,
+            "activation": max(0, peak - base - adapters),
+            "free": max(0, budget - peak),
+        }
+        for kind, size in parts.items():
+            self.memory.labels(kind).set(size)
 
     def count_traffic(
         self, rows_in: int, rows_out: int, hits: int, splits: int, seconds: float

@@ -41,6 +41,7 @@ def guarding(host: Host, job_id: str) -> Iterator[None]:
 def drop(host: Host, job_id: str) -> None:
     """Forget a job that is no longer ours; nothing is written."""
     host.tenancies.pop(job_id, None)
+    host.metrics.jobs.drop(job_id)
     host.keeper.drop(job_id)
     if host.engine is not None and job_id in host.engine.jobs:
         host.engine.leave(job_id)
@@ -139,7 +140,6 @@ def finish(host: Host, engine: Engine, job_id: str) -> None:
             return
         drop(host, job_id)
         forget_copies(job_id, host.cache)
-        host.metrics.finished.labels("succeeded", "").inc()
 
 
 def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
@@ -151,7 +151,6 @@ def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
         with guarding(host, job_id):
             host.keeper.flush(job_id)
             host.publisher.fail(job_id, epoch, code, message)
-            host.metrics.finished.labels("failed", code).inc()
     finally:
         drop(host, job_id)
     forget_copies(job_id, host.cache)

@@ -94,8 +94,10 @@ def _or_start_anew(work: Callable[[], None]) -> None:
 
 
 def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[], bool]) -> Host:
-    from prometheus_client import start_http_server
+    from prometheus_client import REGISTRY, start_http_server
 
+    from pando_worker.engine.device import gpu_uuid
+    from pando_worker.gpu_metrics import watch_gpu
     from pando_worker.host import open_host
 
     adopt_libraries_loggers()
@@ -112,6 +114,8 @@ def _open_training_host(settings: Settings, worker_id: str, stopping: Callable[[
     )
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, addr=settings.host)
+        if host.device != "cpu":
+            watch_gpu(gpu_uuid(host.device), REGISTRY)
     if len(models) == 1:
         _load_early(host, next(iter(models)))
     host.keeper.start()

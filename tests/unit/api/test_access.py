@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 from api_calls import error_of
+from factories import make_worker
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from pando_shared.api_keys import new_api_key
+from pando_shared.clock import FakeClock
 from pando_shared.errors import Unavailable
 from pando_shared.store.stub import StubStore
 
-OPEN_ROUTES = {"/healthz", "/readyz", "/metrics"}
+OPEN_ROUTES = {"/healthz", "/readyz", "/metrics", "/metrics/workers"}
 
 
 def test_every_route_but_health_wants_a_key(app: FastAPI) -> None:
@@ -122,6 +124,18 @@ def test_metrics_outlive_the_store(
     text = TestClient(app).get("/metrics").text
     assert "pando_store_up 0.0" in text
     assert "pando_jobs{" not in text
+
+
+def test_prometheus_finds_the_workers_that_are_alive_and_tell_something(
+    app: FastAPI, store: StubStore, clock: FakeClock
+) -> None:
+    now = clock.now()
+    store.put_worker(make_worker("w1", heartbeat_at=now, metrics_address="10.0.0.7:9100"))
+    store.put_worker(make_worker("w2", heartbeat_at=now - 1000, metrics_address="10.0.0.8:9100"))
+    store.put_worker(make_worker("w3", heartbeat_at=now))
+    assert TestClient(app).get("/metrics/workers").json() == [
+        {"targets": ["10.0.0.7:9100"], "labels": {"worker": "w1"}}
+    ]
 
 
 def test_documentation_promises_no_422(client: TestClient) -> None:

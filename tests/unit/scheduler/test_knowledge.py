@@ -41,7 +41,9 @@ class Head:
     def __init__(self, store: StubStore):
         self.cluster = Cluster(Policy(usage_half_life_seconds=HALF_LIFE), predict := _predictor())
         self.predict = predict
-        self.mirror = Mirror(store, self.cluster, predict, Rules(lease_seconds=1e9))
+        self.mirror = Mirror(
+            store, self.cluster, predict, Rules(lease_seconds=1e9), lambda *_: None
+        )
         self.knowledge = Knowledge(store, self.cluster, predict, self.mirror)
 
     def learn(self, now: float) -> None:

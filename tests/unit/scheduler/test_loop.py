@@ -3,12 +3,15 @@
 import threading
 from dataclasses import replace
 
+import pytest
 from factories import make_job
 from prometheus_client import generate_latest
 from scheduling import SchedulerBench
 
 from pando_scheduler.main import recover_if_lost
-from pando_shared import lifecycle
+from pando_shared import layout, lifecycle
+from pando_shared.api_keys import digest, new_api_key
+from pando_shared.codec import encode
 from pando_shared.errors import Unavailable
 from pando_shared.jobs import JobState, Priority
 from pando_shared.store.stub import StubStore
@@ -20,11 +23,12 @@ def test_the_metrics_show_queue_and_placements(bench: SchedulerBench) -> None:
     bench.worker()
     bench.tick()
     text = generate_latest(bench.metrics.registry).decode()
-    assert 'pando_jobs{state="queued"} 1.0' in text
-    assert 'pando_jobs{state="running"} 1.0' in text
     assert 'pando_oldest_queued_seconds{priority="high"} 7.0' in text
     assert 'pando_placements_total{outcome="placed"} 1.0' in text
     assert "pando_round_plan_seconds_count 2.0" in text
+    bench.tick()  # sees what became of the placement
+    text = generate_latest(bench.metrics.registry).decode()
+    assert 'pando_job_queue_wait_seconds_count{priority="normal"} 1.0' in text
 
 
 def test_a_job_whose_base_is_no_longer_configured_trains_on_alone(
@@ -75,6 +79,39 @@ def test_an_emptied_store_is_rebuilt_at_the_start(bench: SchedulerBench) -> None
     recover_if_lost(emptied, bench.storage, bench.clock, threading.Event())
     assert emptied.get_job(job.id).state is JobState.QUEUED
     assert emptied.get_job(job.id).epoch > job.epoch
+
+
+def test_a_store_that_is_emptied_while_all_goes_on_is_rebuilt(bench: SchedulerBench) -> None:
+    secret, key = new_api_key("acme", "first", bench.clock.now())
+    bench.storage.write(layout.api_key(key.id), encode(key))
+    bench.store.put_key(key)
+    job = make_job(state=JobState.RUNNING)
+    lifecycle.submit(bench.store, bench.storage, job)
+    bench.tick(2)
+    vars(bench.store).update(vars(StubStore(bench.clock)))
+    bench.tick()
+    back = bench.store.get_job(job.id)
+    assert back.state is JobState.QUEUED
+    assert back.epoch > job.epoch
+    assert bench.store.find_key(digest(secret)) == key
+
+
+def test_what_is_lost_is_looked_for_until_storage_answers(
+    bench: SchedulerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    lifecycle.submit(bench.store, bench.storage, job)
+    vars(bench.store).update(vars(StubStore(bench.clock)))
+
+    def refuse(path: str) -> list[str]:
+        raise OSError("storage is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.storage, "names", refuse)
+        with pytest.raises(OSError, match="away"):
+            bench.loop.tick()
+    bench.tick()
+    assert bench.store.get_job(job.id).spec == job.spec
 
 
 def test_a_store_that_lost_nothing_is_left_alone(bench: SchedulerBench) -> None:

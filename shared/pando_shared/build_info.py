@@ -1,0 +1,15 @@
+"""Which release a process runs, for Prometheus."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Gauge
+
+
+def show_build(service: str, registry: CollectorRegistry) -> None:
+    """`pando_build_info{service, version} 1`, as is usual for joining a version to other series."""
+    built = Gauge(
+        "pando_build_info", "Which release runs", ["service", "version"], registry=registry
+    )
+    built.labels(service, version(f"pando-{service}")).set(1)
