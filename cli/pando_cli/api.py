@@ -16,6 +16,7 @@ JsonObject = dict[str, Any]
 
 _JOBS = "fine_tuning/jobs"
 _SWEEPS = "fine_tuning/sweeps"
+_WEBHOOKS = "webhook_endpoints"
 
 
 class Api:
@@ -97,6 +98,24 @@ class Api:
 
     def chat(self, body: Mapping[str, Any]) -> JsonObject:
         return self._object("POST", "chat/completions", json=body)
+
+    # Webhooks
+
+    def create_webhook(self, body: Mapping[str, Any]) -> JsonObject:
+        return self._object("POST", _WEBHOOKS, json=body)
+
+    def webhooks(self) -> list[JsonObject]:
+        return self._pages(_WEBHOOKS, 1000)
+
+    def delete_webhook(self, webhook_id: str) -> JsonObject:
+        return self._object("DELETE", f"{_WEBHOOKS}/{_segment(webhook_id)}")
+
+    def rotate_webhook(self, webhook_id: str, body: Mapping[str, Any]) -> JsonObject:
+        path = f"{_WEBHOOKS}/{_segment(webhook_id)}/rotate_secret"
+        return self._object("POST", path, json=body)
+
+    def test_webhook(self, webhook_id: str, body: Mapping[str, Any]) -> JsonObject:
+        return self._object("POST", f"{_WEBHOOKS}/{_segment(webhook_id)}/test", json=body)
 
     # The fleet
 

@@ -23,6 +23,7 @@ from pando_cli.commands import (
     submit,
     sweep,
     watch,
+    webhooks,
 )
 from pando_cli.exit_codes import EXPLANATION
 from pando_cli.help_text import help_text
@@ -99,11 +100,27 @@ def build() -> typer.Typer:
         for name, command in commands:
             _add(app, name, command, panel)
     _add(app, "drain", drain.drain, _OPERATE)
+    app.add_typer(_webhooks(), name="webhooks", rich_help_panel=_JOBS)
     app.add_typer(_keys(), name="keys", rich_help_panel=_OPERATE)
     app.add_typer(_policy(), name="policy", rich_help_panel=_OPERATE)
     _add(app, "recover", recover.recover, _OPERATE)
     _add_whole(app, "simulate", simulate.simulate, _OPERATE)
     return app
+
+
+def _webhooks() -> typer.Typer:
+    group = typer.Typer(
+        help="Have your server told when a job of yours ends.", no_args_is_help=True
+    )
+    for name, command in (
+        ("create", webhooks.create),
+        ("list", webhooks.list_webhooks),
+        ("delete", webhooks.delete),
+        ("rotate", webhooks.rotate),
+        ("test", webhooks.send_sample),
+    ):
+        _add(group, name, command, None)
+    return group
 
 
 def _keys() -> typer.Typer:

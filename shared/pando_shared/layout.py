@@ -3,6 +3,7 @@
 files/<id>/content, record.json
 uploads/<id>/<part_id>                          parts of files, until the upload ends
 keys/<id>.json
+webhooks/<id>.json                              endpoints, with their secrets
 models/<job_id>[.ckpt-step-N].json              model records
 jobs/<id>/job.json                              the job as of its last state change
 jobs/<id>/train/, valid/                        token files
@@ -33,6 +34,10 @@ def upload(upload_id: str) -> str:
 
 def upload_part(upload_id: str, part_id: str) -> str:
     return f"{UPLOADS}/{upload_id}/{part_id}"
+
+
+def webhook_endpoint(endpoint_id: str) -> str:
+    return f"webhooks/{endpoint_id}.json"
 
 
 def api_key(key_id: str) -> str:

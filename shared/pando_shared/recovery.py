@@ -16,6 +16,7 @@ from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, FileRecord, ModelRecord
 from pando_shared.storage import Storage
 from pando_shared.store import Store
+from pando_shared.webhooks import WebhookEndpoint
 
 #: How far a recovered job's epoch jumps. A process may have died between the store's write and
 #: storage's, so that a writer holds the epoch that follows the recorded one; it must stay shut out.
@@ -35,11 +36,15 @@ class RecoveryReport:
     files: int = 0
     models: int = 0
     keys: int = 0
+    webhooks: int = 0
     unreadable: tuple[str, ...] = ()
 
 
-def jobs_missing(store: Store, storage: Storage) -> bool:
-    """Whether storage knows a job that the store does not: the store lost something."""
+def is_lost(store: Store, storage: Storage) -> bool:
+    """Whether storage knows a job or a key that the store does not: the store lost something."""
+    known = {f"{key.id}.json" for key in store.list_keys()}
+    if not known.issuperset(storage.names("keys")):
+        return True
     return None in store.get_jobs(storage.names("jobs"))
 
 
@@ -65,8 +70,13 @@ def recover(store: Store, storage: Storage, now: float) -> RecoveryReport:
     keys = list(records(ApiKey, (f"keys/{name}" for name in storage.names("keys"))))
     files = list(records(FileRecord, map(layout.file_record, storage.names("files"))))
     models = list(records(ModelRecord, (f"models/{name}" for name in storage.names("models"))))
+    webhooks = list(
+        records(WebhookEndpoint, (f"webhooks/{name}" for name in storage.names("webhooks")))
+    )
     for key in keys:
         store.put_key(key)
+    for endpoint in webhooks:
+        store.put_endpoint(endpoint)
     for file in files:
         store.put_file(file)
     for model in models:
@@ -81,7 +91,9 @@ def recover(store: Store, storage: Storage, now: float) -> RecoveryReport:
         if recovered is not job:
             lifecycle.record(store, storage, recovered)
             requeued += recovered.state is JobState.QUEUED
-    return RecoveryReport(kept, requeued, len(files), len(models), len(keys), tuple(unreadable))
+    return RecoveryReport(
+        kept, requeued, len(files), len(models), len(keys), len(webhooks), tuple(unreadable)
+    )
 
 
 def _recovered(job: Job, now: float) -> Job:

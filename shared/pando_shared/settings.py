@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,6 +75,12 @@ class Settings(BaseSettings):
         default=None, description="where scheduler and workers serve Prometheus, on `host`"
     )
 
+    webhook_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="private networks that webhooks may reach, with commas between, as "
+        "10.0.0.0/8; also by http; default: none, and https only",
+    )
+
     log_format: Literal["text", "json"] = Field(
         default="text", description="text for a terminal, json for what collects logs"
     )
@@ -91,6 +98,13 @@ class Settings(BaseSettings):
             if not (name.strip() and equals and path.strip()):
                 raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
         return {name.strip(): path.strip() for name, _, path in pairs}
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(network.strip() for network in value.split(",") if network.strip())
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -26,6 +26,7 @@ from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
 from pando_shared.uploads import Upload, UploadPart
+from pando_shared.webhooks import EVENT_TYPES, Delivery, WebhookEndpoint
 from pando_shared.workers import Assignment, Round, SampleChunk
 
 #: One call, as a function of a store, so that both stores get the same one.
@@ -69,6 +70,13 @@ def read_feed(store: Store, reader: str, *, first: bool) -> object:
     return changes.jobs, changes.gone, changes.whole
 
 
+def claimed(store: Store, now: float, limit: int) -> object:
+    """What is due, but for the ids that each store draws by itself, which also order what fell due
+    together. If more than one fell due together, there is no saying which come first."""
+    found = store.claim_deliveries(now, 1.0, 1000 if limit else 0)
+    return sorted((each.endpoint_id, each.job_id, each.event_type, each.attempts) for each in found)
+
+
 @st.composite
 def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     """A call that changes something, or is refused; one of those named."""
@@ -93,6 +101,9 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     )
     forecast = Forecast(job_id, at, number or None, key, promised_start=marked)
     upload = Upload(f"upload_{number}", tenant, "a.jsonl", "fine-tune", 5, EPOCH_START)
+    ends = tuple(sorted(draw(st.sets(st.sampled_from(EVENT_TYPES)))))
+    hook = WebhookEndpoint(f"whep_{number % 2}", tenant, "n", "u", ends, at, at, "whsec_AAAA")
+    sent = Delivery(f"evt_{number}", tenant, hook.id, EVENT_TYPES[0], job_id, at, number)
     part = UploadPart(f"part_{number}", number, at)
     choices: dict[str, Call] = {
         "create_job": lambda s: s.create_job(job, key),
@@ -105,6 +116,14 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         "put_upload": lambda s: s.put_upload(upload),
         "add_part": lambda s: s.update_upload(upload.id, lambda u: u.with_part(part, EPOCH_START)),
         "cancel_upload": lambda s: s.update_upload(upload.id, lambda u: u.cancelled(EPOCH_START)),
+        "put_endpoint": lambda s: s.put_endpoint(hook),
+        "delete_endpoint": lambda s: s.delete_endpoint(tenant, hook.id),
+        "fail_endpoint": lambda s: s.update_endpoint(
+            tenant, hook.id, lambda h: h.failed("no", at, gone=bool(number), was_last=True)
+        ),
+        "put_off": lambda s: s.put_off_delivery(sent, at),
+        "drop_delivery": lambda s: s.drop_delivery(sent.id),
+        "claim": lambda s: claimed(s, at, number),
         "delete_model": lambda s: s.delete_model(tenant, f"ft:{job_id}"),
         "put_key": lambda s: s.put_key(api_key),
         "put_worker": lambda s: s.put_worker(make_worker(worker_id, peak_bytes=number)),
@@ -139,6 +158,10 @@ FAMILIES = {
     "rounds": ("plan_round", "plan_round", "begin_round", "withdraw_round", "end_round"),
     "records": ("put_file", "delete_file", "put_key", "put_worker", "remove_worker"),
     "uploads": ("put_upload", "add_part", "add_part", "cancel_upload"),
+    "webhooks": (
+        *("put_endpoint", "put_endpoint", "delete_endpoint", "fail_endpoint"),
+        *("create_job", "update_job", "update_job", "put_off", "drop_delivery", "claim"),
+    ),
     "samples": ("push_sample_chunks", "request_sample", "sample_done"),
     "feed": (
         *("create_job", "update_job", "update_job", "leave_job", "restore_job"),
@@ -171,6 +194,8 @@ def everything(store: Store) -> dict[str, object]:
         "forecasts": store.forecasts([*JOBS, "ftjob-none"]),
         "all forecasts": store.all_forecasts(),
         "reports": store.take_reports(),
+        "deliveries": store.count_deliveries(),
+        "due": claimed(store, EPOCH_START + 1e6, 1000),
         "waiting": [store.samples_waiting(worker) for worker in ("w1", "w2")],
     }
     for tenant in TENANTS:
@@ -182,6 +207,7 @@ def everything(store: Store) -> dict[str, object]:
                 )
         for group in ("sweep-a", "sweep-b"):
             seen[f"group {tenant} {group}"] = store.jobs_of_group(tenant, group)
+        seen[f"endpoints {tenant}"] = store.list_endpoints(tenant)
         seen[f"made {tenant}"] = store.job_created_with(tenant, "key")
         seen[f"files {tenant}"] = store.list_files(tenant)
         seen[f"models {tenant}"] = store.list_models(tenant)

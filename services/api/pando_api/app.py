@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -25,9 +27,11 @@ from pando_api.routes import (
     queue,
     sweeps,
     uploads,
+    webhooks,
     workers,
 )
 from pando_api.services import Services
+from pando_api.webhook_delivery import deliver_for_ever
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.policy_file import PolicyFile
@@ -52,7 +56,21 @@ _TENANT_ROUTERS = (
     chat.router,
     workers.router,
     queue.router,
+    webhooks.router,
 )
+
+
+@asynccontextmanager
+async def _delivering_webhooks(app: FastAPI) -> AsyncIterator[None]:
+    """While the process serves, it delivers; several of them share the work."""
+    services: Services = app.state.services
+    delivering = asyncio.create_task(deliver_for_ever(services))
+    try:
+        yield
+    finally:
+        delivering.cancel()
+        with suppress(asyncio.CancelledError):
+            await delivering
 
 
 def create_app(
@@ -66,6 +84,7 @@ def create_app(
     """The HTTP API over these collaborators. Touches none of them until a request comes."""
     app = FastAPI(
         title="Pando",
+        lifespan=_delivering_webhooks,
         version=version("pando-api"),
         summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
     )

@@ -11,6 +11,7 @@ from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.reports import RoundReport
 from pando_shared.uploads import Upload
+from pando_shared.webhooks import Delivery, WebhookEndpoint
 from pando_shared.workers import Round, SampleChunk, Worker
 
 #: A request for a sample that is older counts no more: its message or its worker was lost.
@@ -80,6 +81,14 @@ class Store(Protocol):
         Whatever `change` raises (IllegalTransition, StaleEpoch, ...) passes through and nothing is
         written. Wakes the scheduler if the state changed. Raises NotFound.
         """
+        ...
+
+    def unrecorded(self) -> list[str]:
+        """Ids of the jobs whose state or epoch has changed since `recorded` was last told."""
+        ...
+
+    def recorded(self, job: Job) -> None:
+        """Storage has the job as it is, unless its state or epoch has changed again meanwhile."""
         ...
 
     def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
@@ -298,6 +307,45 @@ class Store(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Sleep until woken, at most this long."""
+        ...
+
+    def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        """Keep a webhook endpoint. From now on what ends its tenant's jobs is delivered to it, in
+        the same step in which a job ends."""
+        ...
+
+    def get_endpoint(self, tenant: str, endpoint_id: str) -> WebhookEndpoint:
+        """Raises NotFound."""
+        ...
+
+    def list_endpoints(self, tenant: str) -> list[WebhookEndpoint]:
+        """Newest first."""
+        ...
+
+    def update_endpoint(
+        self, tenant: str, endpoint_id: str, change: Callable[[WebhookEndpoint], WebhookEndpoint]
+    ) -> WebhookEndpoint:
+        """Change it in one step; `change` may run several times. Raises NotFound."""
+        ...
+
+    def delete_endpoint(self, tenant: str, endpoint_id: str) -> None:
+        """What is on its way to it is dropped when its turn comes. Raises NotFound."""
+        ...
+
+    def claim_deliveries(self, now: float, lease_seconds: float, limit: int) -> list[Delivery]:
+        """Those that are due, longest due first; nobody else gets them within `lease_seconds`."""
+        ...
+
+    def put_off_delivery(self, delivery: Delivery, due_at: float) -> None:
+        """Keep a delivery, as it is now, to be tried at `due_at`."""
+        ...
+
+    def drop_delivery(self, delivery_id: str) -> None:
+        """It has arrived, or never will."""
+        ...
+
+    def count_deliveries(self) -> int:
+        """How many have not arrived yet."""
         ...
 
     def ping(self) -> bool:

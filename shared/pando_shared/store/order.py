@@ -7,10 +7,13 @@ from typing import TypeVar
 
 from pando_shared.jobs import Job
 from pando_shared.records import ApiKey, CheckpointRecord, FileRecord, ModelRecord
+from pando_shared.webhooks import WebhookEndpoint
 from pando_shared.workers import Round
 
-_Item = Job | FileRecord | ModelRecord | CheckpointRecord | ApiKey | Round
-Listed = TypeVar("Listed", Job, FileRecord, ModelRecord, CheckpointRecord, ApiKey, Round)
+_Item = Job | FileRecord | ModelRecord | CheckpointRecord | ApiKey | Round | WebhookEndpoint
+Listed = TypeVar(
+    "Listed", Job, FileRecord, ModelRecord, CheckpointRecord, ApiKey, Round, WebhookEndpoint
+)
 
 
 def _age(

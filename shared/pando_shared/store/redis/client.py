@@ -13,7 +13,7 @@ from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, WatchError
+from redis.exceptions import ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -26,6 +26,16 @@ SOCKET_TIMEOUT_SECONDS = 10.0
 LONGEST_BLOCK_SECONDS = 5.0
 #: How long a transaction can be recognised as done: longer than the client repeats a command.
 TOKEN_SECONDS = 60
+
+#: Words of Redis's answers where it is well and takes no writes now, and what helps. redis-py has
+#: classes for some, but knows none of them in the answer of a script.
+_REFUSALS = {
+    "used memory > 'maxmemory'": "its memory is full; raise its maxmemory",
+    "read only replica": "it is a replica; PANDO_REDIS_URL must lead to the primary",
+    "MISCONF ": "it cannot write to its disk; see whether that is full",
+    "NOREPLICAS ": "it has too few replicas to take writes",
+    "MASTERDOWN ": "it is a replica that does not reach its primary",
+}
 
 _T = TypeVar("_T")
 _Class = TypeVar("_Class", bound=type)
@@ -86,7 +96,17 @@ def _reporting(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError) as error:
+        except (RedisConnectionError, RedisTimeoutError) as error:
             raise Unavailable(f"Redis is not available: {error}") from error
+        except ResponseError as error:
+            reason = _refusal(str(error))
+            if reason is None:
+                raise
+            raise Unavailable(f"Redis takes no writes now: {reason}") from error
 
     return call
+
+
+def _refusal(answer: str) -> str | None:
+    """Why Redis refuses for now, if that is what an error of it says."""
+    return next((reason for words, reason in _REFUSALS.items() if words in answer), None)

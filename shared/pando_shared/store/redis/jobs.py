@@ -19,18 +19,22 @@ from pando_shared.store.redis import keys
 from pando_shared.store.redis.changes import RedisChanges
 from pando_shared.store.redis.client import script, transact
 from pando_shared.store.redis.signals import wake
+from pando_shared.store.redis.webhooks import RedisWebhooks, write_deliveries
+from pando_shared.webhooks import Delivery, deliveries_of
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class RedisJobs(RedisChanges):
+class RedisJobs(RedisChanges, RedisWebhooks):
     """The part of `RedisStore` that knows jobs."""
 
     def __init__(self, redis: Redis, changes_kept: int):
         RedisChanges.__init__(self, redis, changes_kept)
+        RedisWebhooks.__init__(self, redis)
         self._page = redis.register_script(script("page"))
         self._members = redis.register_script(script("members"))
         self._count_live = redis.register_script(script("count_live"))
+        self._recorded = redis.register_script(script("recorded"))
         self._append = redis.register_script(script("append_events"))
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
@@ -89,11 +93,22 @@ class RedisJobs(RedisChanges):
             wanted = outcome if isinstance(outcome, Change) else Change(outcome)
             if wanted == Change(before):
                 return before
+            deliveries: list[Delivery] = []
+            if wanted.job.state is not before.state and wanted.job.state.terminal:
+                deliveries = deliveries_of(wanted.job, self.list_endpoints(before.spec.tenant))
             pipe.multi()
             self._write_change(pipe, before, wanted)
+            write_deliveries(pipe, deliveries, due_at=0.0)
             return wanted.job
 
         return transact(self._redis, [keys.job(job_id)], body)
+
+    def unrecorded(self) -> list[str]:
+        ids: Any = self._redis.hkeys(keys.UNRECORDED)
+        return sorted(job_id.decode() for job_id in ids)
+
+    def recorded(self, job: Job) -> None:
+        self._recorded(keys=[keys.UNRECORDED], args=[job.id, _standing(job)])
 
     def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
         if limit < 1:
@@ -177,6 +192,8 @@ class RedisJobs(RedisChanges):
         job = change.job
         pipe.set(keys.job(job.id), encode(job))
         self._mark_changed(pipe, job.id)
+        if _standing(job) != _standing(before):
+            pipe.hset(keys.UNRECORDED, job.id, _standing(job))
         if job.state is not before.state:
             pipe.smove(keys.jobs_in(before.state), keys.jobs_in(job.state), job.id)
             wake(pipe)
@@ -191,3 +208,8 @@ class RedisJobs(RedisChanges):
         if change.checkpoint is not None:
             record = change.checkpoint
             pipe.hset(keys.checkpoints(job.id), record.id, encode(record))
+
+
+def _standing(job: Job) -> str:
+    """What of a job storage must know."""
+    return f"{job.state.value} {job.epoch}"

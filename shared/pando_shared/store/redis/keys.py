@@ -11,6 +11,7 @@
 | pando:jobs:changed                | zset   | ids of the jobs written last, by the write's seq   |
 | pando:jobs:feed                   | hash   | forgotten: the highest seq no longer in `changed`; |
 |                                   |        | run: the run_id of the Redis that counts           |
+| pando:jobs:unrecorded             | hash   | job id -> the state and epoch storage is to have   |
 | pando:jobs:of:<tenant>            | zset   | ids of a tenant's jobs, by created_at              |
 | pando:jobs:group:[tenant, group]  | zset   | ids of the jobs of a tenant's group, by created_at |
 | pando:idempotency:[tenant, key]   | string | id of the job that was made; gone after a day      |
@@ -18,6 +19,9 @@
 | pando:upload:<upload>             | string | the upload, JSON; gone a day after its last change |
 | pando:models:<tenant>             | hash   | model name -> JSON                                 |
 | pando:keys                        | hash   | digest -> JSON                                     |
+| pando:webhooks:<tenant>           | hash   | endpoint id -> JSON                                |
+| pando:deliveries                  | hash   | delivery id -> JSON, until it has arrived          |
+| pando:deliveries:due              | zset   | their ids, by when they are to be tried            |
 | pando:workers                     | hash   | worker id -> JSON                                  |
 | pando:workers:draining            | hash   | worker id -> since when it is emptied              |
 | pando:rounds                      | hash   | round id -> JSON                                   |
@@ -42,10 +46,13 @@ from pando_shared.jobs import JobState
 
 JOB_PREFIX = "pando:job:"
 LEASED = "pando:jobs:leased"
+UNRECORDED = "pando:jobs:unrecorded"
 CHANGE_NUMBER = "pando:jobs:seq"
 CHANGED = "pando:jobs:changed"
 CHANGE_FEED = "pando:jobs:feed"
 KEYS = "pando:keys"
+DELIVERIES = "pando:deliveries"
+DELIVERIES_DUE = "pando:deliveries:due"
 WORKERS = "pando:workers"
 DRAINING = "pando:workers:draining"
 ROUNDS = "pando:rounds"
@@ -97,6 +104,10 @@ def upload(upload_id: str) -> str:
 
 def models(tenant: str) -> str:
     return f"pando:models:{tenant}"
+
+
+def webhooks(tenant: str) -> str:
+    return f"pando:webhooks:{tenant}"
 
 
 def sample(sample_id: str) -> str:

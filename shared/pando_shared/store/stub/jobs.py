@@ -16,11 +16,13 @@ from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.stub.changes import ChangeFeed
 from pando_shared.store.stub.records import StubRecords
 from pando_shared.store.stub.signals import StubSignals
+from pando_shared.store.stub.webhooks import StubWebhooks
+from pando_shared.webhooks import deliveries_of
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class StubJobs(StubRecords, StubSignals):
+class StubJobs(StubRecords, StubSignals, StubWebhooks):
     """The part of `StubStore` that knows jobs."""
 
     def __init__(self, lock: threading.RLock, clock: Clock, changes_kept: int):
@@ -30,6 +32,7 @@ class StubJobs(StubRecords, StubSignals):
         self._idempotency: dict[tuple[str, str], tuple[str, float]] = {}
         self._events: defaultdict[str, list[Event]] = defaultdict(list)
         self._checkpoints: defaultdict[str, dict[str, CheckpointRecord]] = defaultdict(dict)
+        self._unrecorded: set[str] = set()
         self._changes = ChangeFeed(changes_kept)
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
@@ -78,14 +81,27 @@ class StubJobs(StubRecords, StubSignals):
             if wanted == Change(before):
                 return before
             self._write(wanted.job)
+            if _standing(wanted.job) != _standing(before):
+                self._unrecorded.add(job_id)
             self._events[job_id].extend(wanted.events)
             if wanted.model is not None:
                 self.put_model(wanted.model)
             if wanted.checkpoint is not None:
                 self._checkpoints[job_id][wanted.checkpoint.id] = wanted.checkpoint
             if wanted.job.state is not before.state:
+                endpoints = self.list_endpoints(before.spec.tenant)
+                self._deliver(deliveries_of(wanted.job, endpoints), due_at=0.0)
                 self.wake()
             return wanted.job
+
+    def unrecorded(self) -> list[str]:
+        with self._lock:
+            return sorted(self._unrecorded)
+
+    def recorded(self, job: Job) -> None:
+        with self._lock:
+            if _standing(self._jobs[job.id]) == _standing(job):
+                self._unrecorded.discard(job.id)
 
     def list_jobs(self, tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
         if limit < 1:
@@ -165,3 +181,8 @@ class StubJobs(StubRecords, StubSignals):
     def _write(self, job: Job) -> None:
         self._jobs[job.id] = job
         self._changes.mark(job.id)
+
+
+def _standing(job: Job) -> tuple[JobState, int]:
+    """What of a job storage must know."""
+    return job.state, job.epoch

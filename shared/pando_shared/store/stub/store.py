@@ -13,6 +13,7 @@ from pando_shared.store.stub.records import StubRecords
 from pando_shared.store.stub.samples import StubSamples
 from pando_shared.store.stub.signals import StubSignals
 from pando_shared.store.stub.uploads import StubUploads
+from pando_shared.store.stub.webhooks import StubWebhooks
 from pando_shared.store.stub.workers import StubWorkers
 
 
@@ -23,6 +24,7 @@ class StubStore(StubJobs, StubUploads, StubWorkers, StubSamples, StubKnowledge, 
         lock, clock = threading.RLock(), clock or SystemClock()
         StubSignals.__init__(self, lock)
         StubRecords.__init__(self, lock)
+        StubWebhooks.__init__(self, lock)
         StubJobs.__init__(self, lock, clock, changes_kept)
         StubUploads.__init__(self, lock, clock)
         StubWorkers.__init__(self, lock)
