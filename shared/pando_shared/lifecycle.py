@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from pando_shared import layout
 from pando_shared.codec import encode
+from pando_shared.errors import Unavailable
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
 
 
 def submit(store: Store, storage: Storage, job: Job, idempotency_key: str | None = None) -> Job:
-    """Keep a new job, in storage first: a job the user was told of is never lost."""
+    """Keep a new job, in storage first: a job the user was told of is never lost.
+
+    Raises:
+        Unavailable: the store takes none; as far as is known, there is no such job.
+    """
     storage.write(layout.job_record(job.id), encode(job))
-    kept = store.create_job(job, idempotency_key)
+    try:
+        kept = store.create_job(job, idempotency_key)
+    except Unavailable:
+        # The user will hear that there is no job: nor may one be found when the store is rebuilt.
+        with suppress(OSError):
+            storage.delete(layout.job(job.id))
+        raise
     if kept.id != job.id:
         storage.delete(layout.job(job.id))
     return kept
@@ -36,11 +48,15 @@ def record(store: Store, storage: Storage, job: Job) -> None:
     """Write `job.json`, and again for as long as the job has moved on meanwhile.
 
     Two processes may write the records of two changes in the wrong order; whoever was overtaken
-    finds the later state in the store and writes that.
+    finds the later state in the store and writes that. Where storage fails, the store remembers
+    that it is behind, and the scheduler writes the record later.
     """
     while True:
         storage.write(layout.job_record(job.id), encode(job))
         current = store.get_jobs([job.id])[0]
-        if current is None or (current.state, current.epoch) == (job.state, job.epoch):
+        if current is None:
+            return
+        if (current.state, current.epoch) == (job.state, job.epoch):
+            store.recorded(job)
             return
         job = current

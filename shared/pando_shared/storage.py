@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
@@ -15,6 +16,14 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pando_shared.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """Bytes of a file system: its size, and what a user may still write to it."""
+
+    size: int
+    free: int
 
 
 class Storage:
@@ -25,6 +34,13 @@ class Storage:
         self.fs, root = fsspec.core.url_to_fs(url)
         self.root = root.rstrip("/")
         self._local = isinstance(self.fs, LocalFileSystem)
+
+    def disk_usage(self) -> DiskUsage | None:
+        """Of the disk that holds this storage; None: it is an object store, or is not there."""
+        if not self._local or not Path(self.root).is_dir():
+            return None
+        usage = shutil.disk_usage(self.root)
+        return DiskUsage(usage.total, usage.free)
 
     def _full(self, path: str) -> str:
         parts = PurePosixPath(path).parts
@@ -130,19 +146,13 @@ class Storage:
         full = self._full(path)
         if self._local:
             staging = f"{full}.{secrets.token_hex(4)}.partial"
-            shutil.copytree(local, staging)
-            for file in Path(staging).rglob("*"):
-                if file.is_file():
-                    with open(file, "rb") as stream:
-                        os.fsync(stream.fileno())
-            if os.path.exists(full):
-                old = f"{full}.{secrets.token_hex(4)}.partial"
-                os.replace(full, old)
-                os.replace(staging, full)
-                shutil.rmtree(old)
-            else:
-                os.replace(staging, full)
-            _sync_folder(os.path.dirname(full))
+            try:
+                shutil.copytree(local, staging)
+                _sync_files(staging)
+                _swap_in(staging, full)
+            finally:
+                # Left on a disk that is full, each attempt would take what another has freed.
+                shutil.rmtree(staging, ignore_errors=True)
             return
         files = [file for file in sorted(local.rglob("*")) if file.is_file()]
         for file in sorted(files, key=lambda file: file.name == "manifest.json"):
@@ -162,6 +172,25 @@ class Storage:
     def local_path(self, path: str) -> Path | None:
         """The file's own path where storage is a local directory, so that it need not be copied."""
         return Path(self._full(path)) if self._local else None
+
+
+def _sync_files(folder: str) -> None:
+    for file in Path(folder).rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _swap_in(staging: str, full: str) -> None:
+    """Put a folder in another's place."""
+    if os.path.exists(full):
+        old = f"{full}.{secrets.token_hex(4)}.partial"
+        os.replace(full, old)
+        os.replace(staging, full)
+        shutil.rmtree(old)
+    else:
+        os.replace(staging, full)
+    _sync_folder(os.path.dirname(full))
 
 
 def _sync_folder(folder: str) -> None:

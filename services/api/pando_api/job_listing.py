@@ -26,12 +26,17 @@ def metadata_filter(params: QueryParams) -> Matches:
     return lambda job: all(job.spec.metadata.get(key) == value for key, value in wanted.items())
 
 
-def matching_jobs(store: Store, tenant: str, after: str | None, matches: Matches) -> Iterator[Job]:
+def matching_jobs(
+    store: Store, tenant: str, after: str | None, matches: Matches, first: int = _BATCH
+) -> Iterator[Job]:
     """The tenant's jobs that match, newest first, from behind job `after`.
+
+    `first` is how many jobs are read at first; where all match, who wants no more reads no more.
 
     Raises:
         NotFound: the tenant has no job `after`.
     """
-    while batch := store.list_jobs(tenant, after=after, limit=_BATCH):
+    size = first
+    while batch := store.list_jobs(tenant, after=after, limit=size):
         yield from filter(matches, batch)
-        after = batch[-1].id
+        after, size = batch[-1].id, _BATCH

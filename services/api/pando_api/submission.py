@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from pando_api.repetition import key_reused, made_before
 from pando_api.services import Services
 from pando_shared import lifecycle
+from pando_shared.errors import Unavailable
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
 from pando_shared.log_context import add_to_log_context
 from pando_shared.records import Event
+
+log = logging.getLogger(__name__)
 
 
 def submit_job(
@@ -36,9 +41,18 @@ def submit_job(
         raise key_reused(idempotency_key, f"job {kept.id}")
     add_to_log_context(job_id=kept.id)
     if kept.id == job.id:
+        _set_going(services, job)
+    return kept
+
+
+def _set_going(services: Services, job: Job) -> None:
+    """The job is kept, and its user is told so whatever happens here: what is left undone, the
+    scheduler notices."""
+    try:
         services.store.append_events(job.id, _first_events(job))
         services.messenger.prepare(job.id)
-    return kept
+    except Unavailable as error:
+        log.warning("job %s is kept, and will be prepared later: %s", job.id, error)
 
 
 def _first_events(job: Job) -> list[Event]:

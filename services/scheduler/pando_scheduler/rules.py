@@ -30,11 +30,17 @@ class Rules:
     #: Share of the prediction that is kept free on top of it, until better is known.
     memory_headroom: float = 0.10
     #: A job still in validation after this long has lost its message.
-    prepare_seconds: float = 60.0
+    prepare_seconds: float = 20.0
     #: A round not begun this long after its worker became free has lost its message.
-    message_seconds: float = 30.0
+    message_seconds: float = 10.0
     #: A begun round whose end is overdue by this much was forgotten by its worker.
     overdue_seconds: float = 120.0
+
+    @property
+    def suspect_attempts(self) -> int:
+        """So many losses in a row are no accident: half of those that a job may have. Workers die
+        for many reasons, and the jobs of one that did should not each wait for an empty one."""
+        return (self.max_attempts + 1) // 2
 
     def alive(self, worker: Worker, now: float) -> bool:
         """A heartbeat from the future is no better than one from the past."""

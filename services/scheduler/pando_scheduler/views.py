@@ -75,8 +75,10 @@ def view_job(
     predict: LearntPredictor,
     workers: Mapping[str, WorkerView],
     now: float,
+    suspect_attempts: int,
 ) -> JobView:
-    """`kind` is what its time is told for; None: no worker offers its base."""
+    """`kind` is what its time is told for; None: no worker offers its base. A job that was lost
+    `suspect_attempts` times may be what kills its workers."""
     size, tokens = size_of(job), tokens_left(job)
     if tokens is None or kind is None:
         seconds = _ASSUMED_SECONDS
@@ -85,6 +87,7 @@ def view_job(
     running = job.state is JobState.RUNNING
     placed_at = job.placed_at if job.placed_at is not None else now
     holds = job.lease is not None
+    suspect = job.attempts >= suspect_attempts
     return JobView(
         id=job.id,
         tenant=job.spec.tenant,
@@ -102,8 +105,8 @@ def view_job(
         placed_at=placed_at,
         ends_at=job.estimated_finish or now + seconds,
         preemptions=job.preemptions,
-        alone=job.attempts > 0 or job.out_of_memory > 0,
-        avoids=_avoids(job, workers),
+        alone=suspect or job.out_of_memory > 0,
+        avoids=_avoids(job, workers) if suspect else (),
     )
 
 

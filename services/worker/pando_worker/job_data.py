@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from pando_shared import layout
@@ -12,7 +13,7 @@ from pando_shared.errors import NotFound, TrainingFailed
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
 from pando_shared.training import resolve
-from pando_worker.engine.checkpoint import restore_checkpoint
+from pando_worker.engine.checkpoint import CHECKPOINT_DAMAGED, restore_checkpoint
 from pando_worker.engine.job import ResidentJob, TrainingJob
 from pando_worker.token_file import TokenFile
 
@@ -58,29 +59,44 @@ def forget_copies(job_id: str, cache: Path) -> None:
     shutil.rmtree(cache / layout.job(job_id), ignore_errors=True)
 
 
-def restore_latest(resident: ResidentJob, storage: Storage, cache: Path) -> int | None:
-    """Continue from the newest checkpoint that is whole. Returns its step, or None: a fresh start.
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Where a job goes on: `step` 0 is the start. `damage` says what was wrong with the newest
+    checkpoint, if it was not this one."""
+
+    step: int
+    damage: str | None = None
+
+
+def restore_latest(resident: ResidentJob, storage: Storage, cache: Path) -> Restored:
+    """Continue from the newest checkpoint that is whole, or from the start: either way the job
+    ends as it would have. The damaged ones are deleted, lest they count as the newest.
 
     Raises:
-        TrainingFailed: there are checkpoints, and none can be read.
+        TrainingFailed: a checkpoint is whole, but was written for another configuration.
+        OSError: storage does not answer.
     """
     job_id = resident.job.id
-    damage: TrainingFailed | None = None
+    damaged: list[str] = []
+    damage: str | None = None
     scratch = cache / layout.checkpoints(job_id)
     for name in reversed(storage.names(layout.checkpoints(job_id))):
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             restore_checkpoint(resident, *_with_earlier(job_id, name, storage, scratch))
         except TrainingFailed as error:
+            if error.code != CHECKPOINT_DAMAGED:
+                raise
             log.warning("job %s: %s; trying the one before", job_id, error.message)
-            damage = error
+            damaged.append(name)
+            damage = damage or error.message
             continue
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return resident.step
-    if damage is not None:
-        raise damage
-    return None
+        break
+    for name in damaged:
+        storage.delete(layout.checkpoint(job_id, name))
+    return Restored(resident.step, damage)
 
 
 def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> list[Path]:
@@ -97,7 +113,7 @@ def _with_earlier(job_id: str, name: str, storage: Storage, scratch: Path) -> li
             storage.download_folder(layout.checkpoint(job_id, wanted), folder)
         except NotFound as error:
             raise TrainingFailed(
-                f"checkpoint {name} builds on {wanted}, which is gone", code="checkpoint_damaged"
+                f"checkpoint {name} builds on {wanted}, which is gone", code=CHECKPOINT_DAMAGED
             ) from error
         folders.append(folder)
         wanted = _since(storage, layout.checkpoint(job_id, wanted))

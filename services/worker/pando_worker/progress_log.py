@@ -11,7 +11,7 @@ from pando_shared.records import Event
 from pando_shared.rungs import rung_loss
 from pando_worker.engine.engine import StepReport, Validation
 
-#: A job writes about this many metrics events, however many steps it has.
+#: A job tells of about this many steps, however many it has, and of those that are validated.
 _METRIC_EVENTS = 1000
 #: Speed is measured over this many seconds.
 _WINDOW_SECONDS = 15.0
@@ -27,6 +27,8 @@ class ProgressLog:
     progress: Progress
     rungs: tuple[int, ...] = ()
     _steps: deque[tuple[float, int, int]] = field(default_factory=deque)
+    #: What the newest step would have said, had it not been thinned out.
+    _unsaid: Event | None = None
 
     def started(self, now: float) -> None:
         """Speed counts from here: time between rounds is not the job's."""
@@ -53,26 +55,27 @@ class ProgressLog:
             learning_rate=report.learning_rate,
             tokens_per_second=(trained - before) / (now - then) if now > then else 0.0,
         )
+        event = Event(
+            created_at=now,
+            message=f"Step {report.step}/{report.total_steps}: training loss={report.loss:.4f}",
+            type="metrics",
+            data={
+                "step": report.step,
+                "total_steps": report.total_steps,
+                "epoch": round(report.epoch, 4),
+                "train_loss": report.loss,
+                "train_mean_token_accuracy": report.token_accuracy,
+                "learning_rate": report.learning_rate,
+                "gradient_norm": report.gradient_norm,
+                "tokens_per_second": round(self.progress.tokens_per_second, 1),
+            },
+        )
         stride = math.ceil(report.total_steps / _METRIC_EVENTS)
         if report.step % stride and report.step != report.total_steps:
+            self._unsaid = event
             return []
-        return [
-            Event(
-                created_at=now,
-                message=f"Step {report.step}/{report.total_steps}: training loss={report.loss:.4f}",
-                type="metrics",
-                data={
-                    "step": report.step,
-                    "total_steps": report.total_steps,
-                    "epoch": round(report.epoch, 4),
-                    "train_loss": report.loss,
-                    "train_mean_token_accuracy": report.token_accuracy,
-                    "learning_rate": report.learning_rate,
-                    "gradient_norm": report.gradient_norm,
-                    "tokens_per_second": round(self.progress.tokens_per_second, 1),
-                },
-            )
-        ]
+        self._unsaid = None
+        return [event]
 
     @property
     def at_rung(self) -> bool:
@@ -88,8 +91,9 @@ class ProgressLog:
         passed = sum(step <= self.progress.step for step in self.rungs)
         return max(0, passed - len(self.progress.rung_losses))
 
-    def validated(self, result: Validation, now: float) -> Event:
-        """Take in a validation.
+    def validated(self, result: Validation, now: float) -> list[Event]:
+        """Take in a validation; returns the events worth publishing. The step's own is among them
+        where it was thinned out, so that a validated step's row in the results lacks nothing.
 
         A rung's loss is kept once: trained again from an earlier checkpoint, the trial comes by
         with the same weights, and what was decided by its loss stays true.
@@ -103,7 +107,8 @@ class ProgressLog:
             rung_losses=losses + (rung_loss(result.loss),) * self._unrecorded,
         )
         step, total = self.progress.step, self.progress.total_steps
-        return Event(
+        unsaid, self._unsaid = self._unsaid, None
+        event = Event(
             created_at=now,
             message=f"Step {step}/{total}: validation loss={result.loss:.4f}",
             type="metrics",
@@ -114,6 +119,7 @@ class ProgressLog:
                 "valid_mean_token_accuracy": result.token_accuracy,
             },
         )
+        return [event] if unsaid is None else [unsaid, event]
 
     def estimated_finish(self, now: float) -> float | None:
         """When the last step will be done at the present speed, in seconds since the epoch."""

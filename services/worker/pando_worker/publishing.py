@@ -124,7 +124,7 @@ class Publisher:
         job = self.store.get_job(resident.job.id).fenced(epoch)
         model = self._export(base, resident, job, log, None)
         now = self.clock.now()
-        results = publish_results(self.store, self.storage, job, now)
+        results = publish_results(self.store, self.storage, job, resident.step, now)
         events = [Event(now, f"New fine-tuned model created: {model.name}")]
         if resident.stopped_early:
             events.insert(

@@ -31,12 +31,12 @@ _SAME_AS = {
 }
 
 
-def publish_results(store: Store, storage: Storage, job: Job, now: float) -> str:
+def publish_results(store: Store, storage: Storage, job: Job, last_step: int, now: float) -> str:
     """Make the tenant's results file from the job's metrics events; returns the file's id.
 
     The id follows from the job's, so that doing it again replaces the file.
     """
-    content = results_csv(_all_events(store, job.id))
+    content = results_csv(_all_events(store, job.id), last_step)
     file_id = f"file-{job.id.removeprefix('ftjob-')}"
     record = FileRecord(
         file_id, job.spec.tenant, "step_metrics.csv", "fine-tune-results", len(content), now
@@ -47,12 +47,16 @@ def publish_results(store: Store, storage: Storage, job: Job, now: float) -> str
     return file_id
 
 
-def results_csv(events: Iterable[Event]) -> bytes:
-    """Metrics events of one step, training and validation, become one row."""
+def results_csv(events: Iterable[Event], last_step: int) -> bytes:
+    """Metrics events of one step, training and validation, become one row.
+
+    A step that was done again counts as it was the last time. One beyond `last_step` was lost with
+    its worker, and is not part of the model: done again, the job may have stopped earlier.
+    """
     rows: dict[int, dict[str, float | int | str | None]] = {}
     for event in events:
         step = event.data.get("step")
-        if event.type == "metrics" and isinstance(step, int):
+        if event.type == "metrics" and isinstance(step, int) and step <= last_step:
             rows.setdefault(step, {}).update(event.data)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

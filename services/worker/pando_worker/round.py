@@ -6,18 +6,18 @@ import logging
 import math
 from dataclasses import asdict, replace
 
-import torch
-
+from pando_shared.errors import Unavailable
 from pando_shared.log_context import log_context
 from pando_shared.workers import Round
 from pando_worker import residency
-from pando_worker.engine.device import peak_bytes, release_cached, reset_peak
+from pando_worker.engine.device import is_out_of_memory, peak_bytes, release_cached, reset_peak
 from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
 from pando_worker.host import Host, expect, fit_memory
 from pando_worker.lease_keeper import Verdict
 from pando_worker.round_record import RoundRecord
 from pando_worker.seating import seat
+from pando_worker.utilization import show_utilization
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _SHORTEST_SECONDS = 1.0
 _SMALLEST_BUDGET = 256
 #: How often a job that is too large is tried again, alone.
 _MOST_OUT_OF_MEMORY = 2
-#: How long a round rests in which storage kept everybody from going on.
+#: How long a round rests in which storage kept everybody from going on, or that cannot be ended.
 _REST_SECONDS = 1.0
 
 
@@ -35,7 +35,13 @@ def run_round(host: Host, round_id: str) -> None:
     """Carry out a planned round. A message for a round that is over or another's does nothing."""
     with log_context(worker_id=host.worker.id, round_id=round_id):
         began = host.clock.now()
-        planned = host.store.begin_round(round_id, host.worker.id, host.worker.incarnation, began)
+        try:
+            planned = host.store.begin_round(
+                round_id, host.worker.id, host.worker.incarnation, began
+            )
+        except Unavailable:
+            _end(host, round_id)  # it may have begun all the same
+            raise
         if planned is None:
             log.info("round %s is not to be run here now", round_id)
         else:
@@ -57,7 +63,22 @@ def _run(host: Host, planned: Round, began: float) -> None:
         host.metrics.active_adapters.set(len(host.tenancies))
         if not host.tenancies:
             host.waiting_since = None
-        host.store.end_round(planned.id)
+        _end(host, planned.id)
+
+
+def _end(host: Host, round_id: str) -> None:
+    """Tell that a round is over, however long the store takes to hear it: until then none follows,
+    and the jobs here would wait for one that has long been forgotten."""
+    while True:
+        try:
+            host.store.end_round(round_id)
+        except Unavailable as error:
+            log.warning("round %s cannot be ended; trying again: %s", round_id, error)
+            host.keeper.rest(_REST_SECONDS)
+            if host.stopping():
+                raise
+        else:
+            return
 
 
 def _train(host: Host, engine: Engine, planned: Round) -> None:
@@ -93,7 +114,10 @@ def _train(host: Host, engine: Engine, planned: Round) -> None:
     if host.clock.jumped_at != jumped_at:  # nobody knows how long it was
         rate, record.seconds = host.worker.tokens_per_second, 0.0
     host.worker = replace(host.worker, peak_bytes=peak, tokens_per_second=rate)
-    host.metrics.memory.labels("peak").set(peak)
+    adapters = sum(job.adapter.device_bytes for job in engine.jobs.values())
+    worker = host.worker
+    host.metrics.show_memory(worker.budget_bytes, worker.resident_bytes, adapters, peak)
+    show_utilization(host.metrics, host.shape, worker, rate)
     ratios = _report(host, engine, record, peak)
     for place in planned.assignments:
         with residency.guarding(host, place.job_id):
@@ -142,7 +166,9 @@ def _step(host: Host, engine: Engine, record: RoundRecord) -> int:
     began = host.clock.now()
     try:
         reports = engine.step()
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         reports = None
     if reports is None:  # not in the handler: the traceback would keep the tensors alive
         record.ran_out_of_memory(engine.tokens_in_work)
@@ -151,6 +177,7 @@ def _step(host: Host, engine: Engine, record: RoundRecord) -> int:
     seconds = max(0.0, host.clock.now() - began)
     record.ran(engine.tokens_in_work, seconds)
     host.metrics.step_seconds.observe(seconds)
+    host.metrics.last_step.set(host.clock.now())
     trained = 0
     for report in reports:
         if isinstance(report, JobFailed):
@@ -176,14 +203,19 @@ def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
     due = _due(resident, _validation_stride(resident)) or tenancy.log.at_rung
     if resident.job.valid is not None and due:
         result = engine.validate(report.job_id)
-        events.append(tenancy.log.validated(result, host.clock.now()))
+        events.extend(tenancy.log.validated(result, host.clock.now()))
     now = host.clock.now()
+    host.metrics.jobs.update(report.job_id, tenancy.log.progress)
     host.keeper.report(
         report.job_id, events, tenancy.log.progress, tenancy.log.estimated_finish(now)
     )
     if _due(resident, _milestone_stride(resident)):
-        host.keeper.flush(report.job_id)
-        host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
+        try:
+            host.keeper.flush(report.job_id)
+            host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
+        except Unavailable as error:
+            # Others have finished a step too, which must be told of all the same.
+            log.warning("no checkpoint to try of step %d: %s", resident.step, error)
 
 
 def _survive_out_of_memory(host: Host, engine: Engine) -> None:

@@ -75,7 +75,7 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
                 "of its disk, or lower num_keys",
                 code="rows_disk_full",
             ) from error
-        checkpoint = restore_latest(resident, host.storage, host.cache)
+        restored = restore_latest(resident, host.storage, host.cache)
     except PandoError as error:
         fail(host, job_id, place.epoch, error.code, error.message)
         return True
@@ -102,12 +102,16 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         step=resident.step,
         total_steps=resident.job.plan.total_steps,
         trained_tokens=resident.trained_tokens,
-        checkpoint_step=checkpoint or 0,
+        checkpoint_step=restored.step,
     )
     log_of_stay = ProgressLog(progress, _rungs(job, progress.total_steps))
     host.tenancies[job_id] = Tenancy(place.epoch, log_of_stay, now, resident.step)
-    how = f"resumed from step {checkpoint}" if checkpoint else "started"
-    host.keeper.report(job_id, [Event(now, f"Training {how} on {host.worker.id}")])
+    host.metrics.jobs.enter(job_id, job.spec, progress, resident.adapter.device_bytes)
+    how = f"resumed from step {restored.step}" if restored.step else "started"
+    events = [Event(now, f"Training {how} on {host.worker.id}")]
+    if restored.damage is not None:
+        events.insert(0, Event(now, f"Done again in part: {restored.damage}", level="warn"))
+    host.keeper.report(job_id, events)
     return True
 
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from pando_shared import layout
 from pando_shared.clock import FakeClock
 from pando_shared.forecasts import Forecast
-from pando_shared.jobs import JobFailure, JobState, Progress, Yield, YieldCause
+from pando_shared.jobs import Job, JobFailure, JobState, Progress, Yield, YieldCause
 from pando_shared.records import CheckpointRecord, Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change
@@ -70,6 +70,28 @@ def test_a_filter_that_matches_little_still_fills_its_page(client: TestClient) -
     page = client.get(JOBS, params={"metadata[k]": "v", "limit": 1}).json()
     assert [job["id"] for job in page["data"]] == [wanted]
     assert page["has_more"] is False
+
+
+def test_a_page_reads_no_more_jobs_than_it_needs(
+    client: TestClient, store: StubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = upload(client)["id"]
+    for seed in range(5):
+        create_job(client, training_file=file_id, seed=seed, metadata={"seed": str(seed)})
+    read: list[int] = []
+    list_jobs = store.list_jobs
+
+    def counted(tenant: str, *, after: str | None = None, limit: int = 20) -> list[Job]:
+        read.append(limit)
+        return list_jobs(tenant, after=after, limit=limit)
+
+    monkeypatch.setattr(store, "list_jobs", counted)
+    client.get(JOBS, params={"limit": 2})
+    assert read == [3]  # one more tells whether there is a next page
+    read.clear()
+    page = client.get(JOBS, params={"limit": 2, "metadata[seed]": "0"}).json()
+    assert len(page["data"]) == 1
+    assert read == [3, 100, 100]
 
 
 def test_cancel_is_at_once_final_and_durable(

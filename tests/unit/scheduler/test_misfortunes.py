@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from scheduling import RULES, SchedulerBench
 
 from pando_scheduler.loop import JUMP_SECONDS
+from pando_scheduler.rules import Rules
 from pando_shared.adapters import LoraConfig
 from pando_shared.clock import FakeClock
 from pando_shared.jobs import JobState
@@ -47,8 +48,8 @@ def test_a_job_that_kills_its_workers_is_quarantined_and_its_neighbours_finish(
         bench.tick(2)
         for planned in bench.planned():
             members = bench.members(planned)
-            # Whoever was lost once trains alone, until it is known to be innocent.
-            suspects = [m for m in members if bench.store.get_job(m).attempts > 0]
+            # Whoever was lost twice trains alone, until it is known to be innocent.
+            suspects = [m for m in members if bench.store.get_job(m).attempts > 1]
             assert not suspects or len(members) == 1
     quarantined = bench.store.get_job(poison.id)
     assert quarantined.state is JobState.FAILED
@@ -63,13 +64,30 @@ def test_a_suspect_avoids_the_worker_it_was_lost_on(bench: SchedulerBench) -> No
     bench.worker("w1", base_model="tiny")
     job = bench.job()
     bench.tick()
-    bench.worker("w2")
-    die(bench, "w1")
-    bench.tick(2)
+    for _ in range(RULES.suspect_attempts):
+        bench.worker("w2")
+        die(bench, "w1")
+        bench.tick(2)
     moved = bench.store.get_job(job.id)
     assert moved.lost_on == ("w1",)
     assert moved.lease is not None
     assert moved.lease.worker_id == "w2"
+
+
+def test_one_loss_makes_no_suspect(bench: SchedulerBench) -> None:
+    """The jobs of a worker that died go on together, and do not wait for one that is empty."""
+    bench.worker("w1", base_model="tiny")
+    jobs = [bench.job() for _ in range(3)]
+    bench.tick()
+    die(bench, "w1")
+    bench.tick(2)
+    found = [bench.store.get_job(job.id) for job in jobs]
+    assert [(job.state, job.attempts) for job in found] == [(JobState.RUNNING, 1)] * 3
+
+
+@pytest.mark.parametrize(("most", "suspect"), [(1, 1), (2, 1), (3, 2), (4, 2), (20, 10)])
+def test_a_suspect_has_an_attempt_left(most: int, suspect: int) -> None:
+    assert Rules(max_attempts=most).suspect_attempts == suspect
 
 
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0])

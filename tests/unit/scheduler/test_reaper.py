@@ -123,6 +123,6 @@ def test_a_silent_validation_is_asked_for_again_ever_less_often(bench: Scheduler
         bench.tick()
         if len(bench.messenger.prepared) > len(sent_at):
             sent_at.append(second + 1)
-    # 60 s after creation, 120 s after that, 240 s after that.
-    assert sent_at == [60, 180, 420]
+    # 20 s after creation, 40 s after that, 80 s after that, and so on.
+    assert sent_at == [20, 60, 140, 300]
     assert set(bench.messenger.prepared) == {job.id}

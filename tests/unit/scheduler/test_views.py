@@ -28,7 +28,7 @@ def test_time_left_follows_from_what_is_left_to_train() -> None:
     assert tokens_left(job) == 10_000
     half = replace(job, progress=replace(job.progress, step=25))
     assert tokens_left(half) == 5_000
-    view = view_job(half, kind_of(make_worker()), ByHand(), {}, NOW)
+    view = view_job(half, kind_of(make_worker()), ByHand(), {}, NOW, 1)
     assert view.seconds_left == pytest.approx(50.0)  # a hundredth of a second a token
     assert view.size.longest == 90
 
@@ -37,33 +37,35 @@ def test_waiting_counts_on_over_stays() -> None:
     first = prepared(queued_at=NOW - 10)
     again = replace(first, waited_seconds=300.0)
     kind = kind_of(make_worker())
-    assert view_job(first, kind, ByHand(), {}, NOW).queued_at == NOW - 10
-    assert view_job(again, kind, ByHand(), {}, NOW).queued_at == NOW - 310
+    assert view_job(first, kind, ByHand(), {}, NOW, 1).queued_at == NOW - 10
+    assert view_job(again, kind, ByHand(), {}, NOW, 1).queued_at == NOW - 310
     lease = Lease("w1", "w1-first", NOW + 9)
     placed = replace(again, state=JobState.RUNNING, lease=lease, placed_at=NOW - 5)
     # While it trains it does not wait: what it has waited is told from when it was placed.
-    assert view_job(placed, kind, ByHand(), {}, NOW).queued_at == NOW - 305
+    assert view_job(placed, kind, ByHand(), {}, NOW, 1).queued_at == NOW - 305
 
 
 def test_suspects_train_alone_and_avoid_where_they_were_lost_if_they_can() -> None:
     workers = {name: view_worker(make_worker(name), draining=False) for name in ("w1", "w2")}
     kind = workers["w1"].kind
     lost = prepared(attempts=1, lost_on=("w1",))
-    view = view_job(lost, kind, ByHand(), workers, NOW)
+    view = view_job(lost, kind, ByHand(), workers, NOW, 1)
     assert view.alone
     assert view.avoids == ("w1",)
     only = {"w1": workers["w1"]}
-    assert view_job(lost, kind, ByHand(), only, NOW).avoids == ()
-    assert view_job(prepared(out_of_memory=1), kind, ByHand(), workers, NOW).alone
+    assert view_job(lost, kind, ByHand(), only, NOW, 1).avoids == ()
+    assert view_job(prepared(out_of_memory=1), kind, ByHand(), workers, NOW, 1).alone
 
 
 def test_a_job_asked_to_leave_runs_on_and_yields() -> None:
     lease = Lease("w1", "w1-first", NOW + 9)
     why = Yield(YieldCause.DRAIN, "worker w1 is being drained")
     job = prepared(state=JobState.RUNNING, lease=lease, yielding=why)
-    view = view_job(job, kind_of(make_worker()), ByHand(), {}, NOW)
+    view = view_job(job, kind_of(make_worker()), ByHand(), {}, NOW, 1)
     assert (view.worker_id, view.running, view.yielding) == ("w1", True, True)
-    paused = view_job(replace(job, state=JobState.PAUSED, yielding=None), None, ByHand(), {}, NOW)
+    paused = view_job(
+        replace(job, state=JobState.PAUSED, yielding=None), None, ByHand(), {}, NOW, 1
+    )
     assert (paused.worker_id, paused.running) == ("w1", False)
 
 

@@ -1,13 +1,16 @@
 """The record in storage follows the store, whoever is overtaken."""
 
+import errno
+
 import pytest
 from factories import make_job
 
 from pando_shared import layout, lifecycle
 from pando_shared.codec import decode
-from pando_shared.errors import IllegalTransition
+from pando_shared.errors import IllegalTransition, Unavailable
 from pando_shared.jobs import Job, JobState
 from pando_shared.storage import Storage
+from pando_shared.store import Store
 from pando_shared.store.stub import StubStore
 
 
@@ -58,3 +61,37 @@ def test_a_job_lost_from_the_store_meanwhile_keeps_its_record(storage: Storage) 
     job = make_job()
     lifecycle.record(StubStore(), storage, job)
     assert recorded(storage, job.id) == job
+
+
+def test_a_submission_that_the_store_refuses_leaves_nothing_to_recover(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("Redis is away")
+
+    store = StubStore()
+    monkeypatch.setattr(store, "create_job", refuse)
+    with pytest.raises(Unavailable):
+        lifecycle.submit(store, storage, make_job())
+    assert storage.names("jobs") == []
+
+
+def test_the_store_remembers_what_storage_did_not_take(
+    store: Store, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job()
+    lifecycle.submit(store, storage, job)
+    assert store.unrecorded() == []
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write", refuse)
+        with pytest.raises(OSError, match="No space"):
+            lifecycle.transition(store, storage, job.id, lambda job: job.to(JobState.CANCELLED))
+    assert store.unrecorded() == [job.id]
+    assert recorded(storage, job.id).state is job.state
+    lifecycle.record(store, storage, store.get_job(job.id))
+    assert store.unrecorded() == []
+    assert recorded(storage, job.id).state is JobState.CANCELLED

@@ -13,7 +13,7 @@ from pando_shared.codec import decode, encode
 from pando_shared.errors import StaleEpoch
 from pando_shared.jobs import Job, JobState, Lease
 from pando_shared.records import FileRecord, ModelRecord
-from pando_shared.recovery import jobs_missing, recover
+from pando_shared.recovery import is_lost, recover
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
@@ -34,10 +34,10 @@ def test_a_flushed_redis_is_rebuilt(redis_url: str, storage: Storage, clock: Fak
     lifecycle.submit(store, storage, job)
     with Redis.from_url(redis_url) as client:
         client.flushall()
-    assert jobs_missing(store, storage)
+    assert is_lost(store, storage)
     report = recover(store, storage, clock.now())
     assert (report.jobs, report.requeued, report.files, report.models, report.keys) == (1,) * 5
-    assert not jobs_missing(store, storage)
+    assert not is_lost(store, storage)
     assert store.find_key(digest(secret)) == key
     assert store.get_file("acme", file.id) == file
     assert store.get_model("acme", model.name) == model

@@ -200,3 +200,16 @@ def test_updates_from_many_threads_lose_nothing(store: Store) -> None:
         thread.join()
     assert store.get_job(job.id).attempts == 80
     assert len(store.events(job.id)) == 80
+
+
+def test_a_job_counts_as_recorded_only_as_it_is_now(store: Store) -> None:
+    job = store.create_job(make_job())
+    running = store.update_job(job.id, lambda job: replace(job.to(JobState.RUNNING), epoch=1))
+    assert store.unrecorded() == [job.id]
+    queued = store.update_job(job.id, lambda job: replace(job.to(JobState.QUEUED), epoch=2))
+    store.recorded(running)  # a writer that was overtaken
+    assert store.unrecorded() == [job.id]
+    store.recorded(queued)
+    assert store.unrecorded() == []
+    store.update_job(job.id, lambda job: replace(job, attempts=1))  # of no matter to storage
+    assert store.unrecorded() == []

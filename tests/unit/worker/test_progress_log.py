@@ -85,7 +85,18 @@ def test_the_best_validation_is_remembered():
     log = started()
     log.step(report(5), 1.0)
     for loss, best in ((3.0, 3.0), (2.0, 2.0), (2.5, 2.0)):
-        event = log.validated(Validation(loss, 0.5, True), 1.0)
+        (event,) = log.validated(Validation(loss, 0.5, True), 1.0)
         assert (log.progress.valid_loss, log.progress.best_valid_loss) == (loss, best)
     assert event.message == "Step 5/100: validation loss=2.5000"
     assert event.data["valid_mean_token_accuracy"] == 0.5
+
+
+def test_a_validated_step_tells_its_training_loss_although_others_are_thinned_out():
+    log = started(total=5500)
+    assert log.step(report(549, 5500), 1.0) == []
+    assert log.step(report(550, 5500, loss=1.5), 2.0) == []
+    train, valid = log.validated(Validation(3.0, 0.5, True), 3.0)
+    assert (train.data["step"], train.data["train_loss"]) == (550, 1.5)
+    assert (valid.data["step"], valid.data["valid_loss"]) == (550, 3.0)
+    assert len(log.step(report(552, 5500), 4.0)) == 1
+    assert len(log.validated(Validation(3.0, 0.5, True), 5.0)) == 1

@@ -18,6 +18,7 @@ from pando_shared.errors import Unavailable
 from pando_shared.jobs import JobState
 from pando_worker.engine import adapters
 from pando_worker.engine.engine import Engine
+from pando_worker.round import run_round
 
 
 def spoil(world: World, job_id: str, at: int) -> None:
@@ -365,3 +366,53 @@ def refuse_for_meft(refuse):
         return make(initial, *arguments)
 
     return made
+
+
+def test_a_round_ends_however_long_the_store_is_away(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Else the scheduler would take it to run on, and plan none after it."""
+    job_id = world.submit()
+    end, outages = world.store.end_round, [Unavailable("Redis is full")] * 3
+
+    def end_round(round_id: str) -> None:
+        if outages:
+            raise outages.pop()
+        end(round_id)
+
+    monkeypatch.setattr(world.store, "end_round", end_round)
+    world.round(job_id, seconds=3)
+    assert world.store.rounds() == []
+    assert len(world.rests) == 3
+
+
+def test_a_round_whose_begin_is_in_doubt_is_over(world: World, monkeypatch: pytest.MonkeyPatch):
+    job_id = world.submit()
+    begin = world.store.begin_round
+
+    def begins_and_breaks(*arguments: object) -> None:
+        begin(*arguments)
+        raise Unavailable("the connection broke")
+
+    round_id = world.plan(job_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "begin_round", begins_and_breaks)
+        with pytest.raises(Unavailable):
+            run_round(world.host, round_id)
+    assert world.store.rounds() == []
+    assert world.job(job_id).state is JobState.RUNNING
+
+
+def test_a_store_that_is_away_costs_a_milestone_and_no_neighbours_steps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise Unavailable("Redis is full")
+
+    with_milestones = world.submit(n_epochs=2)  # of two steps each
+    other = world.submit(n_epochs=2, seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.host.publisher), "milestone", refuse)
+        world.round(with_milestones, other)
+    for job_id in (with_milestones, other):
+        assert world.job(job_id).state is JobState.SUCCEEDED
+        told = [event.data["step"] for event in world.store.events(job_id) if event.data]
+        assert told == [1, 2, 3, 4]

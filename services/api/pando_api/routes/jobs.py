@@ -58,7 +58,8 @@ def list_jobs(
 ) -> Page[JobObject]:
     """Your jobs, newest first. `metadata[k]=v` keeps those that carry the pair."""
     matches = metadata_filter(request.query_params)
-    jobs = islice(matching_jobs(services.store, tenant, after, matches), limit + 1)
+    wanted = limit + 1
+    jobs = islice(matching_jobs(services.store, tenant, after, matches, wanted), wanted)
     return first_page(view_many(services.store, jobs), limit)
 
 

@@ -18,6 +18,9 @@ from pando_shared.errors import TrainingFailed
 from pando_worker.engine.job import ResidentJob
 from pando_worker.engine.row_state import Kept, RowState, load_rows, row_state, save_rows
 
+#: The code of a failure that an earlier checkpoint, or a new start, may not have.
+CHECKPOINT_DAMAGED = "checkpoint_damaged"
+
 _VERSION = 2
 _STATE = "state.safetensors"
 _MEMORY = "memory."
@@ -149,7 +152,7 @@ def restore_checkpoint(resident: ResidentJob, folder: Path, *earlier: Path) -> N
     if [each.since for each in manifests] != [*built_on, None]:
         raise TrainingFailed(
             f"checkpoint {folder.name} builds on others, of which only {built_on} are there",
-            code="checkpoint_damaged",
+            code=CHECKPOINT_DAMAGED,
         )
     tensors = load_file(folder / _STATE)
     vector, memory = resident.adapter.vector, resident.adapter.memory
@@ -204,12 +207,12 @@ def read_manifest(folder: Path) -> Manifest:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingFailed(
-            f"checkpoint {folder.name} cannot be read: {error!r}", code="checkpoint_damaged"
+            f"checkpoint {folder.name} cannot be read: {error!r}", code=CHECKPOINT_DAMAGED
         ) from error
     if not whole:
         raise TrainingFailed(
             f"checkpoint {folder.name} is damaged: its tensors are not those it was written with",
-            code="checkpoint_damaged",
+            code=CHECKPOINT_DAMAGED,
         )
     return parsed
 

@@ -43,6 +43,19 @@ def is_usable() -> bool:
     return True
 
 
+def gpu_uuid(device: str) -> str:
+    """A GPU's name that no other has, as `nvidia-smi -L` prints it: "GPU-…"."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is a device's memory running out. Of a CPU's, under a limit of the process's,
+    torch tells in words alone."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def memory_bytes(device: str) -> int:
     """All memory of the device; of a CPU, what the process's container may have of it."""
     if device == "cpu":

@@ -86,7 +86,7 @@ class _Reader:
             # A template is a program of the model's author and may raise anything; the same line
             # would raise it again at every retry.
             logger.exception("cannot encode line %d", number)
-            what = f"{type(error).__name__}: {error}"
+            what = f"{type(error).__name__}: {error!s:.300}"
             raise fault(number, f"the model's tokenizer fails on it: {what}") from error
 
     def _format(self, number: int, record: dict[str, Any]) -> Format:

@@ -59,6 +59,8 @@ FORMATS = (
     Format("alpaca", frozenset({"instruction", "output"}), _alpaca),
     Format("text", frozenset({"text"}), _text),
 )
+#: Of a record in no known format; a line may hold millions.
+_KEYS_NAMED = 10
 _PREFERENCE_KEYS = frozenset({"chosen", "rejected", "preferred_output", "non_preferred_output"})
 
 
@@ -73,6 +75,8 @@ def detect(record: Record) -> Format:
             return known
     if _PREFERENCE_KEYS & record.keys():
         raise BadField("preference pairs need method 'dpo'; this job trains on single answers")
-    has = ", ".join(sorted(map(repr, record))) or "nothing"
+    has = ", ".join(f"{key!r:.60}" for key in sorted(record)[:_KEYS_NAMED]) or "nothing"
+    if len(record) > _KEYS_NAMED:
+        has += f" and {len(record) - _KEYS_NAMED:,} more"
     wants = "; ".join(f"{known.name}: {', '.join(sorted(known.keys))}" for known in FORMATS)
     raise BadField(f"in no known format: it has {has} (the formats and their keys are {wants})")
