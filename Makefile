@@ -16,7 +16,7 @@ PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
 	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit bench chaos images test-containers clean
+.PHONY: help setup demo test lint format unit bench chaos images test-containers audit clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -67,6 +67,12 @@ images: ## Build the images pando-api, pando-scheduler and pando-worker; needs D
 
 test-containers: setup ## Build the images, then use and break a cluster of them; needs Docker
 	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
+
+audit: setup ## Look for known vulnerabilities in what is installed
+	test -x $(VENV)/audit/bin/pip-audit || \
+		{ $(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/pip install --quiet pip-audit; }
+	$(VENV)/audit/bin/pip-audit --progress-spinner off --skip-editable \
+		--path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
