@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -224,3 +225,44 @@ def test_a_worker_of_another_machine_joins_by_one_command(cluster: ComposeCluste
         assert f"Training started on {joined}" in messages(cluster, job_id)
     finally:
         far.compose(*join, "down", "--volumes")
+
+
+def test_for_development_the_containers_run_this_checkout(cluster: ComposeCluster) -> None:
+    cluster.variables.setdefault("PANDO_REDIS_PORT", "16399")
+    development = ("-f", "docker-compose.yml", "-f", "deploy/docker-compose.dev.yml")
+    cluster.compose(*development, "up", "--detach", "api")
+    eventually(cluster.ready, 60, "the API is not ready")
+    where = cluster.inside("api", "python", "-c", "import pando_api; print(pando_api.__file__)")
+    assert where.startswith("/src/services/api/")
+
+
+def test_a_backup_restores_everything_on_an_empty_machine(
+    cluster: ComposeCluster, tmp_path: Path
+) -> None:
+    """By the commands of docs/containers.md."""
+    cluster.up()
+    file = upload(cluster, "owl")
+    done = succeed(cluster, start(cluster, file))
+    halfway = start(cluster, file, epochs=8)
+    wait_for_step(cluster, halfway, 10)
+    (api,) = cluster.containers("api")
+    folder = ("--gzip", "--directory", "/var/lib/pando")
+    backup = tmp_path / "pando.tar.gz"
+    with backup.open("wb") as stream:
+        save = ["docker", "exec", api, "tar", "--create", *folder, "storage"]
+        # 1: a file changed while it was read, as files of jobs that train do.
+        assert subprocess.run(save, stdout=stream, check=False).returncode in (0, 1)
+    cluster.compose("down", "--volumes")
+    cluster.compose("up", "--detach", "redis", "api")
+    eventually(cluster.ready, 60, "the API is not ready")
+    (api,) = cluster.containers("api")
+    with backup.open("rb") as stream:
+        restore = ["docker", "exec", "--interactive", api, "tar", "--extract", *folder]
+        subprocess.run(restore, stdin=stream, check=True)
+    cluster.inside("api", "pando", "recover")
+    cluster.up()
+    client = cluster.client  # of the key that was in the backup
+    assert client.fine_tuning.jobs.retrieve(done.id).status == "succeeded"
+    said = client.completions.create(model=done.fine_tuned_model, prompt="Who", max_tokens=4)
+    assert said.choices[0].text
+    succeed(cluster, halfway)

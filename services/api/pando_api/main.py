@@ -10,7 +10,7 @@ import uvicorn
 from pando_api.app import create_app
 from pando_shared.catalogue import load_catalogue
 from pando_shared.logs import set_up_logging
-from pando_shared.settings import Settings
+from pando_shared.read_settings import read_settings
 from pando_shared.storage import Storage
 from pando_shared.store.messages import CeleryMessenger, make_celery
 from pando_shared.store.redis import RedisStore
@@ -22,7 +22,7 @@ SHUTDOWN_SECONDS = 10
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are open."""
-    settings = Settings()
+    settings = read_settings()
     set_up_logging(settings, "api")
     clock = RedisClock(time_of(settings.redis_url))
     app = create_app(

@@ -20,6 +20,7 @@ from pando_shared.clock import Clock
 from pando_shared.errors import InvalidPolicy, Unavailable
 from pando_shared.logs import set_up_logging
 from pando_shared.policy_file import PolicyFile
+from pando_shared.read_settings import read_settings
 from pando_shared.recovery import is_lost, recover
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Schedule until SIGTERM or SIGINT."""
-    settings = Settings()
+    settings = read_settings()
     set_up_logging(settings, "scheduler")
     stop = threading.Event()
 

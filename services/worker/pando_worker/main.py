@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import setup_logging
 
 from pando_shared.logs import set_up_logging
-from pando_shared.settings import Settings
+from pando_shared.read_settings import read_settings
 from pando_shared.store.messages import PREPARE_QUEUE, round_queue, sample_queue
 from pando_worker.every_gpu import run_every_gpu
 from pando_worker.tasks import prepare_app, training_app
@@ -29,7 +29,7 @@ def main() -> None:
         help="a worker on each GPU of this machine, or one on its CPU if it has none",
     )
     arguments = parser.parse_args()
-    settings = Settings()
+    settings = read_settings()
     if arguments.every_gpu:
         set_up_logging(settings, "worker")
         raise SystemExit(run_every_gpu(settings.metrics_port))
