@@ -129,6 +129,26 @@ async def test_files(client: Client, tmp_path: Path) -> None:
         await done(client.files.retrieve(made.id))
 
 
+async def test_a_file_in_parts(client: Client, stack: Stack) -> None:
+    """Of a size that takes several parts, and a job that trains on what they make."""
+    content = chat_lines(8)
+    made = await done(
+        client.uploads.upload_file_chunked(
+            file=content,
+            filename="parts.jsonl",
+            bytes=len(content),
+            mime_type="application/jsonl",
+            purpose="fine-tune",
+            part_size=len(content) // 3,
+        )
+    )
+    assert (made.object, made.status, made.bytes) == ("upload", "completed", len(content))
+    stored = await done(client.files.content(made.file.id))
+    assert stored.content == content
+    job = await start(client, stack, training_file=made.file.id)
+    await wait_for(client, job.id, lambda status: status == "succeeded")
+
+
 async def test_from_a_job_to_an_adapter(client: Client, stack: Stack) -> None:
     validation = await upload(client, 2)
     made = await start(

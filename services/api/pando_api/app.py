@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from fastapi import FastAPI
 
 from pando_api import errors
+from pando_api.background import while_serving
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.middleware import BodyLimit, RequestContext
@@ -31,7 +30,6 @@ from pando_api.routes import (
     workers,
 )
 from pando_api.services import Services
-from pando_api.webhook_delivery import deliver_for_ever
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.policy_file import PolicyFile
@@ -60,19 +58,6 @@ _TENANT_ROUTERS = (
 )
 
 
-@asynccontextmanager
-async def _delivering_webhooks(app: FastAPI) -> AsyncIterator[None]:
-    """While the process serves, it delivers; several of them share the work."""
-    services: Services = app.state.services
-    delivering = asyncio.create_task(deliver_for_ever(services))
-    try:
-        yield
-    finally:
-        delivering.cancel()
-        with suppress(asyncio.CancelledError):
-            await delivering
-
-
 def create_app(
     settings: Settings,
     store: Store,
@@ -84,7 +69,7 @@ def create_app(
     """The HTTP API over these collaborators. Touches none of them until a request comes."""
     app = FastAPI(
         title="Pando",
-        lifespan=_delivering_webhooks,
+        lifespan=while_serving,
         version=version("pando-api"),
         summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
     )
