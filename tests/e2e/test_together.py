@@ -69,15 +69,15 @@ def test_a_newcomer_joins_a_running_round(quick: LocalStack, jobs: StackJobs) ->
     newcomers.append(jobs.start("tiny", n_epochs=15))
     jobs.wait_for_step(newcomers[1], 1)
     assert jobs.get(first).status == "running"
+    queued, started = moments(quick, newcomers, "Queued"), moments(quick, newcomers, STARTED)
     for job_id in (first, *newcomers):
         jobs.client.fine_tuning.jobs.cancel(job_id)
-    queued, started = moments(quick, newcomers, "Queued"), moments(quick, newcomers, STARTED)
     waits = [end - begin for begin, end in zip(queued, started, strict=True)]
     assert max(waits) <= JOIN_SECONDS
 
 
 def moments(stack: LocalStack, job_ids: list[str], message: str) -> list[float]:
-    """When each job said this, more finely than the protocol tells."""
+    """When each live job said this, more finely than the protocol tells."""
     store = RedisStore(stack.redis_url())
     events = (store.events(job_id) for job_id in job_ids)
     found = [[e.created_at for e in of_job if e.message.startswith(message)] for of_job in events]

@@ -111,6 +111,8 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         "update_job": lambda s: s.update_job(job_id, lambda j: change(j, state, lease, number)),
         "leave_job": lambda s: s.update_job(job_id, lambda j: j),
         "append_events": lambda s: s.append_events(job_id, events, number if key else None),
+        "trim_events": lambda s: s.trim_events(job_id, number, number + len(worker_id)),
+        "restore_behind": lambda s: s.restore_job(job, number),
         "put_file": lambda s: s.put_file(file),
         "delete_file": lambda s: s.delete_file(tenant, file.id),
         "put_upload": lambda s: s.put_upload(upload),
@@ -155,6 +157,10 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
 FAMILIES = {
     "jobs": ("create_job", "update_job", "update_job", "update_job", "restore_job"),
     "history": ("create_job", "append_events", "update_job", "delete_model"),
+    "archive": (
+        *("restore_behind", "create_job", "append_events", "append_events", "update_job"),
+        *("trim_events", "trim_events"),
+    ),
     "rounds": ("plan_round", "plan_round", "begin_round", "withdraw_round", "end_round"),
     "records": ("put_file", "delete_file", "put_key", "put_worker", "remove_worker"),
     "uploads": ("put_upload", "add_part", "add_part", "cancel_upload"),
@@ -177,6 +183,8 @@ def everything(store: Store) -> dict[str, object]:
     """All that the reading calls can tell."""
     seen: dict[str, object] = {
         "jobs": store.get_jobs([*JOBS, "ftjob-none"]),
+        "ended with events": store.ended_with_events(),
+        "told": store.told([*JOBS, "ftjob-none"]),
         "leased": store.leased_jobs(),
         "counts": store.count_jobs(),
         "live": store.jobs_in(JobState.QUEUED, JobState.RUNNING, JobState.PAUSED),
@@ -220,6 +228,7 @@ def everything(store: Store) -> dict[str, object]:
         seen[f"checkpoints {job}"] = store.checkpoints(job)
         seen[f"chunks {job}"] = [store.sample_chunks(job, start) for start in range(3)]
         seen[f"events {job}"] = [store.events(job, start=start, limit=2) for start in range(4)]
+        seen[f"stored {job}"] = store.events_stored(job)
         seen[f"older {job}"] = [
             store.events_before(job, seq=seq, limit=2) for seq in (None, 0, 1, 2, 3, 9)
         ]

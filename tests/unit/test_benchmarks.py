@@ -1,4 +1,4 @@
-"""The benchmarks that need a GPU run here on tiny sizes; what they count and compare is right."""
+"""Benchmarks run here on tiny sizes; what they count and compare is right."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ def test_scheduler(tmp_path: Path) -> None:
     assert {row["out_of_memory"] for row in told["study"]["cells"]} == {0}
     assert {row["seeds"] for row in told["study"]["targets"]} == {1}
     assert "which targets hold" in printed
+
+
+def test_api(tmp_path: Path) -> None:
+    printed, told = smoke("api.py", tmp_path)
+    asked = [(row["request"], row["queued"]) for row in told["requests"]]
+    assert asked == [("read", 0), ("create", 0), ("read", 20), ("create", 20)]
+    assert all(0 < row["p50_seconds"] <= row["p99_seconds"] for row in told["requests"])
+    assert (told["streams"]["streams"], told["listing"]["jobs"]) == (20, 150)
+    assert 0 < told["streams"]["seconds_until_all_have_an_event"] < 60
+    assert told["memory"]["rss_after"] > 0
+    assert "per second" in printed
 
 
 def test_knowledge(tmp_path: Path) -> None:

@@ -51,6 +51,22 @@ class JobChanges:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How many events a job has had, wherever they are now, and whether it has ended."""
+
+    events: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Whether a request was taken, and how many are left, in fractions."""
+
+    taken: bool
+    left: float
+
+
 class Store(Protocol):
     """All methods are atomic, synchronous and safe to call from any thread."""
 
@@ -65,8 +81,11 @@ class Store(Protocol):
         """The job that a create with this key would return instead of a new one."""
         ...
 
-    def restore_job(self, job: Job) -> bool:
-        """Keep a job found in storage unless the store has it; tells whether it was kept."""
+    def restore_job(self, job: Job, events_stored: int = 0) -> bool:
+        """Keep a job found in storage unless the store has it; tells whether it was kept.
+
+        So many of its first events are in storage too; what is appended is numbered behind them.
+        """
         ...
 
     def get_job(self, job_id: str) -> Job:
@@ -129,11 +148,30 @@ class Store(Protocol):
         ...
 
     def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
-        """Events with `seq` >= `start`, oldest first."""
+        """Events with `start` <= `seq` < `start` + `limit`, oldest first, but for those that are in
+        storage alone; `history.History` reads those too."""
         ...
 
     def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
-        """Events with `seq` below the given one (None: all), newest first."""
+        """Events with `seq` below the given one (None: all), newest first, but for those that are
+        in storage alone; `history.History` reads those too."""
+        ...
+
+    def told(self, job_ids: Sequence[str]) -> list[Told]:
+        """How far each job is, in one look: what ended a job is among its events."""
+        ...
+
+    def events_stored(self, job_id: str) -> int:
+        """How many of a job's first events are in storage alone."""
+        ...
+
+    def trim_events(self, job_id: str, start: int, end: int) -> bool:
+        """Forget the events with `start` <= `seq` < `end`, which storage has. False, and nothing
+        happens, unless they are all here and the oldest here."""
+        ...
+
+    def ended_with_events(self) -> list[str]:
+        """Ids of the ended jobs that may have events here, sorted."""
         ...
 
     def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
@@ -190,6 +228,13 @@ class Store(Protocol):
         ...
 
     def list_keys(self) -> list[ApiKey]: ...
+
+    def take_request(self, tenant: str, per_minute: int, now: float) -> Taken:
+        """Take one of the requests that a tenant has left, if there is one.
+
+        They come back evenly, `per_minute` a minute, and as many are kept at most.
+        """
+        ...
 
     def put_worker(self, worker: Worker) -> None: ...
 

@@ -1,8 +1,8 @@
 """Celery as Pando uses it: a message is a wake-up or a round, never a job (design: queue rules).
 
-Queues: `prepare` for data, `worker.<id>` for a worker's rounds, `worker.<id>.samples` for its
-samples. Messages go straight to the queue through the default exchange, which needs no binding in
-Redis; a Redis that lost everything therefore still routes them.
+Queues: `prepare` for data and for exports to other tools, `worker.<id>` for a worker's rounds,
+`worker.<id>.samples` for its samples. Messages go straight to the queue through the default
+exchange, which needs no binding in Redis; a Redis that lost everything therefore still routes them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from pando_shared.errors import Unavailable
 
 PREPARE_TASK = "pando.prepare"
+EXPORT_TASK = "pando.export"
 ROUND_TASK = "pando.round"
 SAMPLE_TASK = "pando.sample"
 PREPARE_QUEUE = "prepare"
@@ -73,10 +74,14 @@ def make_celery(redis_url: str) -> Celery:
 
 
 class Messenger(Protocol):
-    """Sends the three kinds of message. All raise Unavailable if the broker is away."""
+    """Sends the four kinds of message. All raise Unavailable if the broker is away."""
 
     def prepare(self, job_id: str) -> None:
         """Have a job's data validated and tokenised."""
+        ...
+
+    def export(self, job_id: str) -> None:
+        """Have a job's curves written to the tools that it asks for."""
         ...
 
     def round(self, worker_id: str, round_id: str) -> None:
@@ -96,6 +101,9 @@ class CeleryMessenger:
 
     def prepare(self, job_id: str) -> None:
         self._send(PREPARE_TASK, PREPARE_QUEUE, job_id)
+
+    def export(self, job_id: str) -> None:
+        self._send(EXPORT_TASK, PREPARE_QUEUE, job_id)
 
     def round(self, worker_id: str, round_id: str) -> None:
         self._send(ROUND_TASK, round_queue(worker_id), round_id)
@@ -118,11 +126,15 @@ class StubMessenger:
     """Remembers what was sent."""
 
     prepared: list[str] = field(default_factory=list)
+    exported: list[str] = field(default_factory=list)
     rounds: list[tuple[str, str]] = field(default_factory=list)
     samples: list[tuple[str, str]] = field(default_factory=list)
 
     def prepare(self, job_id: str) -> None:
         self.prepared.append(job_id)
+
+    def export(self, job_id: str) -> None:
+        self.exported.append(job_id)
 
     def round(self, worker_id: str, round_id: str) -> None:
         self.rounds.append((worker_id, round_id))

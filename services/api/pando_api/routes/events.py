@@ -8,19 +8,21 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse
 
+from pando_api.answers import EVENT_STREAM, body_of
 from pando_api.dependencies import OwnJobDep, ServicesDep
 from pando_api.event_stream import follow
 from pando_api.paging import first_page
 from pando_api.schemas.history import EventObject, event_seq
 from pando_api.schemas.paging import After, Page
 from pando_shared.errors import NotFound
+from pando_shared.history import History
 
 router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning"])
 
 LastEventId = Annotated[str | None, Header(description="Go on streaming behind this event.")]
 
 
-@router.get("/events", response_model=Page[EventObject])
+@router.get("/events", response_model=Page[EventObject], responses=body_of(EVENT_STREAM))
 def list_events(
     job: OwnJobDep,
     services: ServicesDep,
@@ -33,11 +35,12 @@ def list_events(
 
     A stream ends when the job has ended and everything has been sent.
     """
+    history = History(services.store, services.storage)
     if stream:
         seen = _seq(job.id, last_event_id)
         start = 0 if seen is None else seen + 1
-        return EventSourceResponse(follow(services.store, job.id, start))
-    events = services.store.events_before(job.id, seq=_seq(job.id, after), limit=limit + 1)
+        return EventSourceResponse(follow(history, services.event_watch, job.id, start))
+    events = history.events_before(job.id, seq=_seq(job.id, after), limit=limit + 1)
     return first_page([EventObject.of(event, job.id) for event in events], limit)
 
 

@@ -1,23 +1,23 @@
-"""Jobs, their indexes, events and checkpoints in Redis."""
+"""Jobs, their indexes and checkpoints in Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
 
 from pando_shared.codec import decode, encode
-from pando_shared.errors import NotFound, StaleEpoch
+from pando_shared.errors import NotFound
 from pando_shared.jobs import Job, JobState
-from pando_shared.records import CheckpointRecord, Event
+from pando_shared.records import CheckpointRecord
 from pando_shared.store.base import Change
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.changes import RedisChanges
 from pando_shared.store.redis.client import script, transact
+from pando_shared.store.redis.events import RedisEvents
 from pando_shared.store.redis.signals import wake
 from pando_shared.store.redis.webhooks import RedisWebhooks, write_deliveries
 from pando_shared.webhooks import Delivery, deliveries_of
@@ -25,17 +25,17 @@ from pando_shared.webhooks import Delivery, deliveries_of
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class RedisJobs(RedisChanges, RedisWebhooks):
+class RedisJobs(RedisChanges, RedisEvents, RedisWebhooks):
     """The part of `RedisStore` that knows jobs."""
 
     def __init__(self, redis: Redis, changes_kept: int):
         RedisChanges.__init__(self, redis, changes_kept)
+        RedisEvents.__init__(self, redis)
         RedisWebhooks.__init__(self, redis)
         self._page = redis.register_script(script("page"))
         self._members = redis.register_script(script("members"))
         self._count_live = redis.register_script(script("count_live"))
         self._recorded = redis.register_script(script("recorded"))
-        self._append = redis.register_script(script("append_events"))
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
         seen = None
@@ -61,12 +61,14 @@ class RedisJobs(RedisChanges, RedisWebhooks):
         earlier: Any = self._redis.get(keys.idempotency(tenant, idempotency_key))
         return self.get_jobs([earlier.decode()])[0] if earlier else None
 
-    def restore_job(self, job: Job) -> bool:
+    def restore_job(self, job: Job, events_stored: int = 0) -> bool:
         def body(pipe: Pipeline) -> bool:
             if pipe.exists(keys.job(job.id)):
                 return False
             pipe.multi()
             self._write_new(pipe, job)
+            if events_stored:
+                pipe.hset(keys.EVENTS_STORED, job.id, str(events_stored))
             return True
 
         return transact(self._redis, [keys.job(job.id)], body)
@@ -147,31 +149,6 @@ class RedisJobs(RedisChanges, RedisWebhooks):
                 pipe.scard(keys.jobs_in(state))
             return dict(zip(JobState, pipe.execute(), strict=True))
 
-    def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
-        texts = [encode(event).decode() for event in events]
-        current: Any = self._append(
-            keys=[keys.job(job_id), keys.events(job_id)],
-            args=["" if epoch is None else str(epoch), *texts],
-        )
-        if current is None:
-            raise NotFound(f"no such job: {job_id}")
-        if current != -1:
-            raise StaleEpoch(f"job {job_id} is at epoch {current}, writer has {epoch}")
-
-    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
-        return self._events(job_id, max(0, start), start + limit)
-
-    def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
-        length: Any = self._redis.llen(keys.events(job_id))
-        end = length if seq is None else min(seq, length)
-        return self._events(job_id, max(0, end - limit), end)[::-1]
-
-    def _events(self, job_id: str, start: int, end: int) -> list[Event]:
-        if end <= start:
-            return []
-        texts: Any = self._redis.lrange(keys.events(job_id), start, end - 1)
-        return [replace(decode(Event, text), seq=start + i) for i, text in enumerate(texts)]
-
     def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
         texts: Any = self._redis.hvals(keys.checkpoints(job_id))
         return newest_first(decode(CheckpointRecord, text) for text in texts)
@@ -203,6 +180,8 @@ class RedisJobs(RedisChanges, RedisWebhooks):
             pipe.sadd(keys.LEASED, job.id)
         if change.events:
             pipe.rpush(keys.events(job.id), *(encode(event) for event in change.events))
+        if job.state.terminal and (change.events or job.state is not before.state):
+            pipe.sadd(keys.ENDED_WITH_EVENTS, job.id)
         if change.model is not None:
             pipe.hset(keys.models(change.model.tenant), change.model.name, encode(change.model))
         if change.checkpoint is not None:

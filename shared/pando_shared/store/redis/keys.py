@@ -3,7 +3,11 @@
 | key                               | type   | holds                                              |
 |-----------------------------------|--------|----------------------------------------------------|
 | pando:job:<job>                   | string | the job, JSON                                      |
-| pando:job:<job>:events            | list   | events, JSON; an event's seq is its place here     |
+| pando:job:<job>:events            | list   | events, JSON; an event's seq is its place here,    |
+|                                   |        | plus the number below                              |
+| pando:jobs:events_stored          | hash   | job id -> how many of its first events are in      |
+|                                   |        | storage alone                                      |
+| pando:jobs:ended_with_events      | set    | ids of the ended jobs whose events are not yet     |
 | pando:job:<job>:checkpoints       | hash   | checkpoint id -> JSON                              |
 | pando:jobs:in:<state>             | set    | ids of the jobs in a state                         |
 | pando:jobs:leased                 | set    | ids of the jobs that hold a lease                  |
@@ -19,6 +23,7 @@
 | pando:upload:<upload>             | string | the upload, JSON; gone a day after its last change |
 | pando:models:<tenant>             | hash   | model name -> JSON                                 |
 | pando:keys                        | hash   | digest -> JSON                                     |
+| pando:requests:<tenant>           | hash   | tokens of its bucket of requests, and as of when   |
 | pando:webhooks:<tenant>           | hash   | endpoint id -> JSON                                |
 | pando:deliveries                  | hash   | delivery id -> JSON, until it has arrived          |
 | pando:deliveries:due              | zset   | their ids, by when they are to be tried            |
@@ -47,6 +52,8 @@ from pando_shared.jobs import JobState
 JOB_PREFIX = "pando:job:"
 LEASED = "pando:jobs:leased"
 UNRECORDED = "pando:jobs:unrecorded"
+EVENTS_STORED = "pando:jobs:events_stored"
+ENDED_WITH_EVENTS = "pando:jobs:ended_with_events"
 CHANGE_NUMBER = "pando:jobs:seq"
 CHANGED = "pando:jobs:changed"
 CHANGE_FEED = "pando:jobs:feed"
@@ -104,6 +111,10 @@ def upload(upload_id: str) -> str:
 
 def models(tenant: str) -> str:
     return f"pando:models:{tenant}"
+
+
+def requests(tenant: str) -> str:
+    return f"pando:requests:{tenant}"
 
 
 def webhooks(tenant: str) -> str:

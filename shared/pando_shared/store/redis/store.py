@@ -9,6 +9,7 @@ from pando_shared.store.redis.jobs import RedisJobs
 from pando_shared.store.redis.knowledge import RedisKnowledge
 from pando_shared.store.redis.leadership import RedisLeadership
 from pando_shared.store.redis.records import RedisRecords
+from pando_shared.store.redis.request_buckets import RedisRequestBuckets
 from pando_shared.store.redis.samples import RedisSamples
 from pando_shared.store.redis.signals import RedisSignals
 from pando_shared.store.redis.uploads import RedisUploads
@@ -19,6 +20,7 @@ from pando_shared.store.redis.workers import RedisWorkers
 class RedisStore(
     RedisJobs,
     RedisRecords,
+    RedisRequestBuckets,
     RedisUploads,
     RedisWorkers,
     RedisSamples,
@@ -37,6 +39,7 @@ class RedisStore(
         redis = connect(url)
         RedisJobs.__init__(self, redis, changes_kept)
         RedisLeadership.__init__(self, redis)
+        RedisRequestBuckets.__init__(self, redis)
         RedisSamples.__init__(self, redis, clock or SystemClock())
 
     def close(self) -> None:

@@ -1,19 +1,19 @@
-"""Jobs, their events and checkpoints in memory."""
+"""Jobs and their checkpoints in memory."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from pando_shared.clock import Clock
-from pando_shared.errors import NotFound, StaleEpoch
+from pando_shared.errors import NotFound
 from pando_shared.jobs import Job, JobState
-from pando_shared.records import CheckpointRecord, Event
+from pando_shared.records import CheckpointRecord
 from pando_shared.store.base import Change, JobChanges
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.stub.changes import ChangeFeed
+from pando_shared.store.stub.events import StubEvents
 from pando_shared.store.stub.records import StubRecords
 from pando_shared.store.stub.signals import StubSignals
 from pando_shared.store.stub.webhooks import StubWebhooks
@@ -22,15 +22,15 @@ from pando_shared.webhooks import deliveries_of
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class StubJobs(StubRecords, StubSignals, StubWebhooks):
+class StubJobs(StubRecords, StubSignals, StubWebhooks, StubEvents):
     """The part of `StubStore` that knows jobs."""
 
     def __init__(self, lock: threading.RLock, clock: Clock, changes_kept: int):
         self._lock = lock
         self._clock = clock
         self._jobs: dict[str, Job] = {}
+        StubEvents.__init__(self, lock, self._jobs)
         self._idempotency: dict[tuple[str, str], tuple[str, float]] = {}
-        self._events: defaultdict[str, list[Event]] = defaultdict(list)
         self._checkpoints: defaultdict[str, dict[str, CheckpointRecord]] = defaultdict(dict)
         self._unrecorded: set[str] = set()
         self._changes = ChangeFeed(changes_kept)
@@ -55,11 +55,12 @@ class StubJobs(StubRecords, StubSignals, StubWebhooks):
             fresh = self._clock.now() - at < IDEMPOTENCY_SECONDS
             return self._jobs.get(earlier) if fresh else None
 
-    def restore_job(self, job: Job) -> bool:
+    def restore_job(self, job: Job, events_stored: int = 0) -> bool:
         with self._lock:
             if job.id in self._jobs:
                 return False
             self._write(job)
+            self._events_stored[job.id] = events_stored
             self.wake()
             return True
 
@@ -84,6 +85,9 @@ class StubJobs(StubRecords, StubSignals, StubWebhooks):
             if _standing(wanted.job) != _standing(before):
                 self._unrecorded.add(job_id)
             self._events[job_id].extend(wanted.events)
+            ended = wanted.job.state.terminal and wanted.job.state is not before.state
+            if ended or (wanted.job.state.terminal and wanted.events):
+                self._ended_with_events.add(job_id)
             if wanted.model is not None:
                 self.put_model(wanted.model)
             if wanted.checkpoint is not None:
@@ -154,25 +158,6 @@ class StubJobs(StubRecords, StubSignals, StubWebhooks):
 
     def count_jobs(self) -> dict[JobState, int]:
         return {state: len(self.jobs_in(state)) for state in JobState}
-
-    def append_events(self, job_id: str, events: Iterable[Event], epoch: int | None = None) -> None:
-        with self._lock:
-            job = self.get_job(job_id)
-            if epoch is not None and epoch != job.epoch:
-                raise StaleEpoch(f"job {job_id} is at epoch {job.epoch}, writer has {epoch}")
-            self._events[job_id].extend(events)
-
-    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
-        return self._numbered(job_id)[max(0, start) : max(0, start + limit)]
-
-    def events_before(self, job_id: str, *, seq: int | None = None, limit: int = 20) -> list[Event]:
-        older = self._numbered(job_id)[: None if seq is None else max(0, seq)]
-        return older[::-1][: max(0, limit)]
-
-    def _numbered(self, job_id: str) -> list[Event]:
-        with self._lock:
-            events = self._events.get(job_id, [])
-            return [replace(event, seq=seq) for seq, event in enumerate(events)]
 
     def checkpoints(self, job_id: str) -> list[CheckpointRecord]:
         with self._lock:

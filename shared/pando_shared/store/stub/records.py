@@ -7,12 +7,14 @@ import threading
 from pando_shared.errors import NotFound
 from pando_shared.records import ApiKey, FileRecord, ModelRecord
 from pando_shared.store.order import newest_first, oldest_first
+from pando_shared.store.stub.request_buckets import StubRequestBuckets
 
 
-class StubRecords:
+class StubRecords(StubRequestBuckets):
     """The part of `StubStore` that knows files, models and keys."""
 
     def __init__(self, lock: threading.RLock):
+        StubRequestBuckets.__init__(self, lock)
         self._lock = lock
         self._files: dict[tuple[str, str], FileRecord] = {}
         self._models: dict[tuple[str, str], ModelRecord] = {}
