@@ -13,6 +13,7 @@ _DATA = "Data"
 _ADAPTER = "Adapter"
 _TRAINING = "Training"
 _QUEUE = "Queue"
+_CURVES = "Curves"
 
 
 def _option(help_text: str, *names: str, panel: str = _TRAINING) -> Any:
@@ -85,6 +86,18 @@ class JobOptions:
     metadata: Annotated[
         list[str] | None, _option("KEY=VALUE, repeatable.", "--metadata", panel=_QUEUE)
     ] = None
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Make an event file, as one more result.", rich_help_panel=_CURVES
+        ),
+    ] = False
+    mlflow: Annotated[
+        str | None, _option("Write a run into this experiment of MLflow.", panel=_CURVES)
+    ] = None
+    wandb: Annotated[
+        str | None, _option("Write a run into this project of W&B.", panel=_CURVES)
+    ] = None
 
     def body(self, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """The JSON of `POST /v1/fine_tuning/jobs`. Only what was asked for is in it."""
@@ -97,6 +110,7 @@ class JobOptions:
             "priority": self.priority,
             "group": self.group,
             "metadata": self._metadata(),
+            "integrations": self._integrations() or None,
             "adapter": self._adapter(),
             "method": {
                 "type": "supervised",
@@ -142,6 +156,16 @@ class JobOptions:
         )
         values = {name: getattr(self, name) for name in names}
         return _given({"n_epochs": self.epochs, **values})
+
+    def _integrations(self) -> list[dict[str, Any]]:
+        asked: list[dict[str, Any]] = []
+        if self.tensorboard:
+            asked.append({"type": "tensorboard"})
+        if self.mlflow is not None:
+            asked.append({"type": "mlflow", "mlflow": {"experiment": self.mlflow}})
+        if self.wandb is not None:
+            asked.append({"type": "wandb", "wandb": {"project": self.wandb}})
+        return asked
 
     def _metadata(self) -> dict[str, str] | None:
         if not self.metadata:

@@ -7,6 +7,8 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 # What fsspec needs for an object store, e.g. s3fs; a directory needs nothing.
 ARG STORAGE_PACKAGES
+# Tools that curves are written to, whose clients are installed: tensorboard,mlflow,wandb.
+ARG PANDO_INTEGRATIONS
 # pinned: what constraints.txt says; cuda: the newest CUDA build, whatever it says.
 ARG TORCH=pinned
 RUN python -m venv /opt/pando
@@ -20,7 +22,8 @@ COPY kernels kernels
 COPY services/worker services/worker
 RUN if [ "$TORCH" = cuda ]; then extra="[quantized]"; fi; \
     /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
-    ./shared "./kernels$extra" ./services/worker $STORAGE_PACKAGES
+    ./shared "./kernels$extra" \
+    "./services/worker${PANDO_INTEGRATIONS:+[$PANDO_INTEGRATIONS]}" $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 ARG TORCH=pinned

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pando_shared.adapters import AdapterConfig
 from pando_shared.errors import IllegalTransition, StaleEpoch
+from pando_shared.integrations import Integration
 from pando_shared.training import TrainingConfig
 
 
@@ -86,6 +87,8 @@ class JobSpec:
     group: str | None = None
     #: How the group's losers are stopped early; None: they are not.
     halving: HalvingRule | None = None
+    #: Where its curves are written to besides; at most one of a type.
+    integrations: tuple[Integration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

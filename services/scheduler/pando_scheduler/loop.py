@@ -10,10 +10,12 @@ import logging
 import threading
 from dataclasses import dataclass
 
+from pando_scheduler.archiving import Archiving
 from pando_scheduler.catching_up import CatchingUp
 from pando_scheduler.cluster import Cluster
 from pando_scheduler.decisions import AskToLeave, Decision, PlaceRound, Reprepare
 from pando_scheduler.executor import Executor
+from pando_scheduler.exporting import Exporting
 from pando_scheduler.forecaster import Forecaster
 from pando_scheduler.halving import halve
 from pando_scheduler.knowledge import Knowledge
@@ -55,13 +57,14 @@ _SHOW_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the loop works with and on."""
+    """What the loop works with and on. `exports`: whether jobs may have integrations here."""
 
     store: Store
     storage: Storage
     messenger: Messenger
     clock: JumpingClock
     policy_file: PolicyFile
+    exports: bool = False
 
 
 class SchedulerLoop:
@@ -87,6 +90,7 @@ class SchedulerLoop:
             lambda: self.cluster.policy,
         )
         self._catching_up = CatchingUp(around.store, around.storage)
+        self._archiving = Archiving(around.store, around.storage)
         self._prepares: dict[str, PrepareSends] = {}
         self._led_at: float | None = None
         self._jumped_at = around.clock.jumped_at
@@ -101,6 +105,7 @@ class SchedulerLoop:
         )
         self._knowledge = Knowledge(self._store, cluster, self._predict, self._mirror)
         self._forecaster = Forecaster(self._store, self._mirror, self._metrics)
+        self._exporting = Exporting(self._store, self._mirror, self._around.messenger)
         self._anew_at = self._shown_at = float("-inf")
 
     @property
@@ -137,6 +142,8 @@ class SchedulerLoop:
             log.info("%s leads", self.id)
             self._begin()
             self._knowledge.recall(now)
+            if self._around.exports:
+                self._exporting.recall(now)
         if not leads and self._led_at is not None:
             log.warning("%s leads no more", self.id)
         self._led_at = now if leads else None
@@ -169,12 +176,14 @@ class SchedulerLoop:
         self._halve()
         self._knowledge.keep(now)
         self._catching_up.look(now)
+        self._archiving.look(now)
         if self._forecaster.is_due(now):
             self._mirror.look_at_jobs(now)  # as the plan has left them
             self._forecaster.renew(now)
         if not 0 <= now - self._shown_at < _SHOW_SECONDS:
             self._shown_at = now
             self._show(now)
+        self._exporting.look(now)
 
     def _recover_if_lost(self, now: float) -> None:
         """Redis is another than before, or was emptied: put back what it lacks."""

@@ -75,7 +75,9 @@ def run(settings: Settings, stop: threading.Event) -> None:
     )
     catalogue = load_catalogue(settings.models)
 
-    around = Surroundings(store, storage, make_messenger(settings), clock, policy_file)
+    messenger = make_messenger(settings)
+    exports = bool(settings.integrations)
+    around = Surroundings(store, storage, messenger, clock, policy_file, exports)
     predict = LearntPredictor(catalogue, settings.memory_headroom)
     loop = SchedulerLoop(around, rules, predict, metrics)
     server = None

@@ -44,6 +44,7 @@ class Mirror:
         self._first: dict[str, WorkerKind | None] = {}
         self._changed_sweeps: set[tuple[str, str]] = set()
         self._ended: list[Job] = []
+        self._exportable: set[str] = set()
         #: Whether the store has forgotten what it had told: it is another, or one that restarted,
         #: and may have lost something. Whoever has seen to that sets it back.
         self.forgetful = False
@@ -120,7 +121,9 @@ class Mirror:
         return sorted((j for j in self.jobs.values() if j.state in states), key=lambda j: j.id)
 
     def _forget(self, job_id: str, now: float) -> None:
-        self.jobs.pop(job_id, None)
+        known = self.jobs.pop(job_id, None)
+        if known is not None and known.spec.integrations:
+            self._exportable.add(job_id)
         self._held.pop(job_id, None)
         self.cluster.drop_job(job_id, now)
 
@@ -167,6 +170,12 @@ class Mirror:
     def take_ended(self) -> list[Job]:
         """Jobs that have ended since this was last asked."""
         ended, self._ended = self._ended, []
+        return ended
+
+    def take_exportable(self) -> list[str]:
+        """Ids of jobs with integrations that were live and are no more since this was last asked:
+        each once, however often an ended job is written to."""
+        ended, self._exportable = sorted(self._exportable), set()
         return ended
 
     def take_changed_sweeps(self) -> set[tuple[str, str]]:

@@ -142,7 +142,8 @@ class Publisher:
                 current.fenced(epoch).to(JobState.SUCCEEDED),
                 progress=replace(log.progress, checkpoint_step=current.progress.checkpoint_step),
                 fine_tuned_model=model.name,
-                result_files=(results,),
+                # Exports to other tools may have added files of their own already.
+                result_files=(results, *(f for f in current.result_files if f != results)),
                 finished_at=now,
             )
             return Change(done, tuple(events), model)

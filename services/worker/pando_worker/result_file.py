@@ -12,6 +12,7 @@ from pando_shared.jobs import Job
 from pando_shared.records import Event, FileRecord
 from pando_shared.storage import Storage
 from pando_shared.store import Store
+from pando_worker.metric_rows import all_events, metric_rows
 
 COLUMNS = (
     "step",
@@ -36,7 +37,7 @@ def publish_results(store: Store, storage: Storage, job: Job, last_step: int, no
 
     The id follows from the job's, so that doing it again replaces the file.
     """
-    content = results_csv(_all_events(store, job.id), last_step)
+    content = results_csv(all_events(store, job.id), last_step)
     file_id = f"file-{job.id.removeprefix('ftjob-')}"
     record = FileRecord(
         file_id, job.spec.tenant, "step_metrics.csv", "fine-tune-results", len(content), now
@@ -48,26 +49,10 @@ def publish_results(store: Store, storage: Storage, job: Job, last_step: int, no
 
 
 def results_csv(events: Iterable[Event], last_step: int) -> bytes:
-    """Metrics events of one step, training and validation, become one row.
-
-    A step that was done again counts as it was the last time. One beyond `last_step` was lost with
-    its worker, and is not part of the model: done again, the job may have stopped earlier.
-    """
-    rows: dict[int, dict[str, float | int | str | None]] = {}
-    for event in events:
-        step = event.data.get("step")
-        if event.type == "metrics" and isinstance(step, int) and step <= last_step:
-            rows.setdefault(step, {}).update(event.data)
+    """A row a step up to `last_step`, as `metric_rows` has them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for _, row in sorted(rows.items()):
-        writer.writerow([row.get(_SAME_AS.get(column, column), "") for column in COLUMNS])
+    for row in metric_rows(events, last_step):
+        writer.writerow([row.data.get(_SAME_AS.get(column, column), "") for column in COLUMNS])
     return text.getvalue().encode()
-
-
-def _all_events(store: Store, job_id: str) -> Iterable[Event]:
-    start = 0
-    while page := store.events(job_id, start=start):
-        yield from page
-        start = page[-1].seq + 1

@@ -1,4 +1,4 @@
-"""The three Celery tasks, and the process-wide state they work on.
+"""The four Celery tasks, and the process-wide state they work on.
 
 The parent of the prefork pool imports this too and must stay light: everything that needs torch
 is imported in the child, by `start_training` and the tasks themselves.
@@ -22,7 +22,13 @@ from pando_shared.errors import Unavailable
 from pando_shared.logs import adopt_libraries_loggers
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
-from pando_shared.store.messages import PREPARE_TASK, ROUND_TASK, SAMPLE_TASK, make_celery
+from pando_shared.store.messages import (
+    EXPORT_TASK,
+    PREPARE_TASK,
+    ROUND_TASK,
+    SAMPLE_TASK,
+    make_celery,
+)
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.clock import RedisClock, time_of
 
@@ -31,6 +37,10 @@ if TYPE_CHECKING:
     from pando_worker.prepare import PrepareContext
 
 log = logging.getLogger(__name__)
+
+#: At most this long before an export is tried a second time, then twice as long each time: nobody
+#: waits for it, and another site's tool may be away for minutes.
+_EXPORT_PAUSE_SECONDS = 30
 
 
 def training_app(settings: Settings, worker_id: str) -> Celery:
@@ -131,7 +141,7 @@ def _load_early(host: Host, base: str) -> None:
 
 
 def prepare_app(settings: Settings) -> Celery:
-    """The app of a worker that prepares data. No torch here."""
+    """The app of a worker that prepares data, and writes curves to other tools. No torch here."""
     app = make_celery(settings.redis_url)
 
     @cache
@@ -155,10 +165,22 @@ def prepare_app(settings: Settings) -> Celery:
 
         prepare_job(job_id, context())
 
-    app.task(
-        name=PREPARE_TASK,
-        autoretry_for=(OSError, Unavailable),
-        retry_backoff=True,
-        max_retries=5,
-    )(prepare)
+    def export(job_id: str) -> None:
+        from pando_worker.integrations.context import ExportContext
+        from pando_worker.integrations.export import export_job
+
+        known = context()
+        export_job(job_id, ExportContext(known.store, known.storage, known.clock, known.settings))
+
+    for name, work, first_pause_seconds in (
+        (PREPARE_TASK, prepare, 1),
+        (EXPORT_TASK, export, _EXPORT_PAUSE_SECONDS),
+    ):
+        app.task(
+            name=name,
+            shared=False,  # else another app of this process would take it for its own
+            autoretry_for=(OSError, Unavailable),
+            retry_backoff=first_pause_seconds,
+            max_retries=5,
+        )(work)
     return app

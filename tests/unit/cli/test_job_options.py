@@ -45,6 +45,15 @@ def test_every_knob_lands_in_its_place() -> None:
     assert body["validation_file"] == "file-2"
 
 
+def test_integrations_are_as_the_protocol_has_them() -> None:
+    options = JobOptions(model="tiny", tensorboard=True, mlflow="pirates", wandb="ships")
+    assert options.body("f", None)["integrations"] == [
+        {"type": "tensorboard"},
+        {"type": "mlflow", "mlflow": {"experiment": "pirates"}},
+        {"type": "wandb", "wandb": {"project": "ships"}},
+    ]
+
+
 def test_target_modules_are_a_list() -> None:
     adapter = JobOptions(model="tiny", target_modules="q_proj, v_proj").body("f", None)["adapter"]
     assert adapter["target_modules"] == ["q_proj", "v_proj"]

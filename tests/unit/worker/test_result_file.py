@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from factories import make_job
@@ -99,3 +100,12 @@ def test_a_job_whose_worker_was_killed_has_each_step_once(world: World, trial: b
     valid = {int(row["step"]): float(row["valid_loss"]) for row in rows if row["valid_loss"]}
     assert valid == told
     assert steps in valid
+
+
+def test_the_results_come_before_files_that_exports_have_added(world: World) -> None:
+    job_id = world.submit()
+    world.store.update_job(job_id, lambda job: replace(job, result_files=("file-curves",)))
+    world.round(job_id)
+    results, curves = world.job(job_id).result_files
+    assert world.store.get_file(TENANT, results).filename == "step_metrics.csv"
+    assert curves == "file-curves"
