@@ -16,7 +16,7 @@ PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
 	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit bench chaos images test-containers audit clean
+.PHONY: help setup demo test lint format unit bench chaos fuzz images test-containers audit clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -58,11 +58,17 @@ bench: setup ## Compare with training one job after another; ARGS="--json FILE"
 chaos: setup ## Break a cluster at random while jobs train; ARGS="--minutes 20 --faults 200"
 	PYTHONPATH=tests/support $(BIN)/python -m chaos $(ARGS)
 
+fuzz: setup ## Hold the API against its document with thousands of requests, other ones each time
+	@seed=$${PANDO_FUZZ_SEED:-$$(date +%s)}; echo "PANDO_FUZZ_SEED=$$seed repeats this"; \
+	PANDO_FUZZ_SEED=$$seed PANDO_FUZZ_CASES=1000 PANDO_FUZZ_WALKS=1000 \
+		$(BIN)/python -m pytest --timeout 0 tests/contract $(ARGS)
+
 images: ## Build the images pando-api, pando-scheduler and pando-worker; needs Docker
 	for service in api scheduler worker; do \
 		docker build --file deploy/docker/$$service.Dockerfile --tag pando-$$service \
 			--build-arg PYTHON_IMAGE --build-arg TORCH=$(TORCH) \
-			--build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL --build-arg STORAGE_PACKAGES . || exit 1; \
+			--build-arg PIP_INDEX_URL --build-arg PIP_EXTRA_INDEX_URL --build-arg STORAGE_PACKAGES \
+			--build-arg PANDO_INTEGRATIONS . || exit 1; \
 	done
 
 test-containers: setup ## Build the images, then use and break a cluster of them; needs Docker
