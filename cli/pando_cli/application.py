@@ -125,12 +125,13 @@ def _webhooks() -> typer.Typer:
 
 def _keys() -> typer.Typer:
     group = typer.Typer(
-        help="Make, list and revoke API keys; works on Redis and storage directly.",
+        help="Make, list, rotate and revoke API keys; works on Redis and storage directly.",
         no_args_is_help=True,
     )
     for name, command in (
         ("create", keys.create),
         ("list", keys.list_keys),
+        ("rotate", keys.rotate),
         ("revoke", keys.revoke),
     ):
         _add(group, name, command, None)

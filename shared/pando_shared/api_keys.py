@@ -4,7 +4,7 @@ import hashlib
 import secrets
 
 from pando_shared.ids import new_id
-from pando_shared.records import ApiKey
+from pando_shared.records import ApiKey, KeyScope
 
 
 def digest(secret: str) -> str:
@@ -12,8 +12,24 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def new_api_key(tenant: str, name: str, now: float) -> tuple[str, ApiKey]:
+def new_api_key(
+    tenant: str,
+    name: str,
+    now: float,
+    *,
+    scope: KeyScope = "user",
+    expires_at: float | None = None,
+) -> tuple[str, ApiKey]:
     """A fresh secret, shown once, and the record to keep."""
     secret = f"sk-pando-{secrets.token_urlsafe(32)}"
-    record = ApiKey(new_id("key"), tenant, name, digest(secret), secret[:13], now)
+    record = ApiKey(
+        new_id("key"),
+        tenant,
+        name,
+        digest(secret),
+        secret[:13],
+        now,
+        scope=scope,
+        expires_at=expires_at,
+    )
     return secret, record

@@ -7,6 +7,7 @@ PandoError
 │   └── JobTooLarge           no worker could ever hold the job
 ├── NotFound                  no such object, or not this tenant's
 ├── Unauthorized              no key, or a wrong one
+├── InsufficientScope         a good key that may not do this
 ├── Conflict                  the object's state does not allow the change
 │   ├── IllegalTransition
 │   └── StaleEpoch            a writer that lost its lease; its write is refused
@@ -63,6 +64,10 @@ class NotFound(PandoError):
 
 class Unauthorized(PandoError):
     code = "invalid_api_key"
+
+
+class InsufficientScope(PandoError):
+    code = "insufficient_scope"
 
 
 class Conflict(PandoError):

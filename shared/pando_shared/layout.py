@@ -9,6 +9,7 @@ jobs/<id>/job.json                              the job as of its last state cha
 jobs/<id>/train/, valid/                        token files
 jobs/<id>/checkpoints/step-00000120/            exact training state
 jobs/<id>/export/, export-step-N/               adapters for users
+jobs/<id>/events/<start>-<end>.jsonl            what happened, once it has ended
 """
 
 
@@ -54,6 +55,10 @@ def job(job_id: str) -> str:
 
 def job_record(job_id: str) -> str:
     return f"jobs/{job_id}/job.json"
+
+
+def events(job_id: str) -> str:
+    return f"jobs/{job_id}/events"
 
 
 def tokens(job_id: str, split: str) -> str:

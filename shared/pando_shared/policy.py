@@ -30,12 +30,14 @@ class TenantPolicy:
 
     `guaranteed` can be borrowed by others while it is not used, and is taken back from them.
     `limit` is never exceeded; None: whatever is free. `max_jobs` counts jobs that have not ended.
+    `requests_per_minute` is how many HTTP requests it may make; None: any number.
     """
 
     weight: float = 1.0
     guaranteed: float = 0.0
     limit: float | None = None
     max_jobs: int | None = None
+    requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

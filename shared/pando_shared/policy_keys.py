@@ -116,6 +116,7 @@ TENANT = (
     Key("guaranteed", "guaranteed", NUMBER),
     Key("limit", "limit", NUMBER, none="unlimited"),
     Key("max_jobs", "max_jobs", WHOLE_NUMBER, none="unlimited"),
+    Key("requests_per_minute", "requests_per_minute", WHOLE_NUMBER, low=1, none="unlimited"),
 )
 
 

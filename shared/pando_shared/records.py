@@ -59,6 +59,11 @@ class CheckpointRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+#: What a key may do: `read-only` only looks, `user` does all for its tenant, `admin` manages the
+#: site's keys besides.
+KeyScope = Literal["admin", "user", "read-only"]
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key at rest: `digest` is all that is kept of the secret; `hint` its first characters."""
@@ -70,3 +75,9 @@ class ApiKey:
     hint: str
     created_at: float
     revoked_at: float | None = None
+    scope: KeyScope = "user"
+    expires_at: float | None = None
+
+    def works_at(self, now: float) -> bool:
+        """Whether it is neither revoked nor past its time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

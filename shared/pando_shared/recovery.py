@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pando_shared import layout, lifecycle
 from pando_shared.codec import decode
 from pando_shared.errors import NotFound
+from pando_shared.history import count_stored
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, FileRecord, ModelRecord
 from pando_shared.storage import Storage
@@ -85,7 +86,7 @@ def recover(store: Store, storage: Storage, now: float) -> RecoveryReport:
     kept = requeued = 0
     for job in records(Job, map(layout.job_record, storage.names("jobs"))):
         recovered = _recovered(job, now)
-        if not store.restore_job(recovered):
+        if not store.restore_job(recovered, count_stored(storage, job.id)):
             continue
         kept += 1
         if recovered is not job:

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pando_shared.base_format import Dtype
+from pando_shared.integrations import IntegrationType
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -81,6 +82,15 @@ class Settings(BaseSettings):
         "10.0.0.0/8; also by http; default: none, and https only",
     )
 
+    integrations: Annotated[tuple[IntegrationType, ...], NoDecode] = Field(
+        default=(),
+        description="tools that jobs may ask their curves to be written to, with commas between, "
+        "as tensorboard,mlflow,wandb (docs/integrations.md); default: none",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None, description="MLflow's tracking server, for the workers that prepare data"
+    )
+
     log_format: Literal["text", "json"] = Field(
         default="text", description="text for a terminal, json for what collects logs"
     )
@@ -99,20 +109,20 @@ class Settings(BaseSettings):
                 raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
         return {name.strip(): path.strip() for name, _, path in pairs}
 
-    @field_validator("webhook_allow", mode="before")
+    @field_validator("webhook_allow", "integrations", mode="before")
     @classmethod
-    def _parse_networks(cls, value: object) -> object:
+    def _parse_list(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return tuple(network.strip() for network in value.split(",") if network.strip())
+        return tuple(item.strip() for item in value.split(",") if item.strip())
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("policy_file", mode="before")
+    @field_validator("policy_file", "mlflow_tracking_uri", mode="before")
     @classmethod
-    def _no_policy_file(cls, value: object) -> object:
+    def _empty_is_none(cls, value: object) -> object:
         """An empty variable is none: composed environments have no way to leave one out."""
         return None if value == "" else value

@@ -225,6 +225,8 @@ def test_a_worker_of_another_machine_joins_by_one_command(cluster: ComposeCluste
         assert f"Training started on {joined}" in messages(cluster, job_id)
     finally:
         far.compose(*join, "down", "--volumes")
+        for here in before:
+            cluster.inside("api", "pando", "drain", here, "--undo")
 
 
 def test_for_development_the_containers_run_this_checkout(cluster: ComposeCluster) -> None:

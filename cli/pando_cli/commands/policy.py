@@ -17,7 +17,7 @@ from pando_cli.policy_source import load_policy, policy_in_force
 from pando_cli.rendering import fields_table, list_table
 from pando_shared.policy import Policy
 from pando_shared.policy_file import as_document
-from pando_shared.policy_keys import DURATION, SCHEDULING
+from pando_shared.policy_keys import DURATION, SCHEDULING, TENANT
 
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60))
 
@@ -72,7 +72,7 @@ def _tables(document: dict[str, Any]) -> RenderableType:
     classes = list_table("class", numbers=("preempt_after", "max_slowdown"))
     for name, of in document["classes"].items():
         classes.add_row(name, duration(of["preempt_after"]), f"{of['max_slowdown']:g}")
-    tenants = list_table("tenant", numbers=("weight", "guaranteed", "limit", "max_jobs"))
+    tenants = list_table("tenant", numbers=[key.name for key in TENANT])
     for name, of in [*document["tenants"].items(), ("(all others)", document["default_tenant"])]:
         tenants.add_row(
             Text(name),
@@ -80,6 +80,7 @@ def _tables(document: dict[str, Any]) -> RenderableType:
             f"{of['guaranteed']:g}",
             "unlimited" if of["limit"] is None else f"{of['limit']:g}",
             "unlimited" if of["max_jobs"] is None else str(of["max_jobs"]),
+            "unlimited" if of["requests_per_minute"] is None else str(of["requests_per_minute"]),
         )
     return Group(tenants, "", classes, "", rules)
 

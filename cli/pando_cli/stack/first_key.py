@@ -5,8 +5,9 @@ from __future__ import annotations
 from pando_cli import client_config
 from pando_cli.client_config import ClientConfig
 from pando_cli.home import Home
-from pando_cli.key_store import create_key, usable
+from pando_shared.api_keys import digest
 from pando_shared.clock import Clock
+from pando_shared.key_keeping import create_key
 from pando_shared.recovery import recover
 from pando_shared.storage import Storage
 from pando_shared.store import Store
@@ -23,10 +24,15 @@ def ensure_key(home: Home, url: str, store: Store, storage: Storage, clock: Cloc
     if not store.list_keys() and storage.names("keys"):
         recover(store, storage, clock.now())
     kept = client_config.load(home)
-    if kept is not None and usable(store, kept.api_key):
+    if kept is not None and _usable(store, kept.api_key, clock.now()):
         secret = kept.api_key
     else:
         secret, _ = create_key(store, storage, FIRST_TENANT, "made by pando up", clock.now())
     config = ClientConfig(url, secret)
     client_config.save(home, config)
     return config
+
+
+def _usable(store: Store, secret: str, now: float) -> bool:
+    key = store.find_key(digest(secret))
+    return key is not None and key.scope != "read-only" and key.works_at(now)

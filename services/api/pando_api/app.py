@@ -7,11 +7,14 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from pando_api import errors
+from pando_api import answers, errors
 from pando_api.background import while_serving
+from pando_api.event_watch import EventWatch
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.middleware import BodyLimit, RequestContext
+from pando_api.openapi_document import document_of, operation_id
+from pando_api.request_rate import RequestRate
 from pando_api.routes import (
     chat,
     checkpoints,
@@ -21,6 +24,7 @@ from pando_api.routes import (
     files,
     health,
     jobs,
+    keys,
     metrics,
     models,
     queue,
@@ -55,6 +59,7 @@ _TENANT_ROUTERS = (
     workers.router,
     queue.router,
     webhooks.router,
+    keys.router,
 )
 
 
@@ -70,11 +75,13 @@ def create_app(
     app = FastAPI(
         title="Pando",
         lifespan=while_serving,
+        generate_unique_id_function=operation_id,
         version=version("pando-api"),
         summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
     )
     measured = Metrics(store, settings, clock)
-    quota = JobQuota(PolicyFile(settings.policy_file, clock), store)
+    policies = PolicyFile(settings.policy_file, clock)
+    quota = JobQuota(policies, store)
     app.state.services = Services(
         settings,
         store,
@@ -84,13 +91,16 @@ def create_app(
         clock,
         measured,
         quota,
+        RequestRate(policies, store, clock),
+        EventWatch(store),
         started_at=SystemClock().now(),
     )
     for router in _TENANT_ROUTERS:
-        app.include_router(router, responses=errors.RESPONSES)
+        app.include_router(router, responses=answers.FAILURES)
     app.include_router(health.router)
     app.include_router(metrics.router)
     errors.install(app)
+    app.openapi = document_of(app)  # type: ignore[method-assign]
     streamed = (files.UPLOAD_PATH, uploads.PART_PATH)
     app.add_middleware(BodyLimit, max_bytes=MAX_JSON_BYTES, unlimited=streamed)
     app.add_middleware(RequestContext, metrics=measured)

@@ -1,4 +1,4 @@
-"""What a route asks for by type: the services, and the tenant whose key came with the request."""
+"""What a route asks for by type: the services, and whose key came with the request."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pando_api.ownership import own_job
 from pando_api.services import Services
 from pando_shared.api_keys import digest
-from pando_shared.errors import Unauthorized
+from pando_shared.errors import InsufficientScope, Unauthorized
 from pando_shared.jobs import Job
 from pando_shared.log_context import add_to_log_context
+from pando_shared.records import ApiKey
 
 _bearer = HTTPBearer(auto_error=False, description="A key from `pando keys create`.")
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+#: What changes nothing, though its question comes in a body.
+_SAFE_POSTS = frozenset({"/v1/fine_tuning/estimate"})
 
 
 def get_services(request: Request) -> Services:
@@ -26,17 +30,20 @@ def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def get_tenant(
+def get_key(
+    request: Request,
     services: ServicesDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> str:
-    """The tenant of the API key.
+) -> ApiKey:
+    """The API key of the request.
 
     The store is searched by the key's SHA-256, so how long the search takes tells nothing about
     the key; the last word is a comparison in constant time.
 
     Raises:
-        Unauthorized: no key, an unknown one or a revoked one.
+        Unauthorized: no key, or one that is unknown, revoked or past its time.
+        InsufficientScope: the key only reads, and the request would change something.
+        RateLimited: its tenant has made as many requests as it may make in a minute.
     """
     if credentials is None:
         raise Unauthorized("no API key: send the header 'Authorization: Bearer KEY'")
@@ -46,8 +53,41 @@ def get_tenant(
         raise Unauthorized(
             "this API key is unknown or revoked; `pando keys create` makes a new one"
         )
+    if not key.works_at(services.clock.now()):
+        raise Unauthorized("this API key has expired; `pando keys create` makes a new one")
     add_to_log_context(tenant=key.tenant)
+    request.state.headers = services.request_rate.take(key.tenant)
+    if key.scope == "read-only" and not _only_reads(request):
+        raise InsufficientScope(
+            f"this API key is read-only, and {request.method} {request.url.path} needs one of "
+            "scope user; `pando keys create --scope user` makes one"
+        )
+    return key
+
+
+def _only_reads(request: Request) -> bool:
+    return request.method in _SAFE_METHODS or request.url.path in _SAFE_POSTS
+
+
+KeyDep = Annotated[ApiKey, Depends(get_key)]
+
+
+async def get_tenant(key: KeyDep) -> str:
+    """The tenant of the API key."""
     return key.tenant
+
+
+async def require_admin(key: KeyDep) -> None:
+    """Let only keys of scope admin pass.
+
+    Raises:
+        InsufficientScope: the key has another one.
+    """
+    if key.scope != "admin":
+        raise InsufficientScope(
+            f"this API key has scope {key.scope}, and this needs one of scope admin; "
+            "`pando keys create --scope admin` makes one"
+        )
 
 
 TenantDep = Annotated[str, Depends(get_tenant)]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import reprlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,9 +18,11 @@ from fastapi.responses import Response
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
+from pando_api.allowed_methods import allowed_methods
 from pando_api.schemas.errors import ErrorBody, ErrorDetail
 from pando_shared.errors import (
     Conflict,
+    InsufficientScope,
     InvalidRequest,
     NotFound,
     PandoError,
@@ -45,24 +46,21 @@ class Expired(Unavailable):
     """Nothing answered within the time a request may take; asking again at once would not help."""
 
 
+class RateLimited(PandoError):
+    """The tenant asks too often; `headers` say when to ask again."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, headers: Mapping[str, str]):
+        super().__init__(message)
+        self.headers = headers
+
+
 class JobQuotaExceeded(PandoError):
     """The tenant has as many jobs as it may have; a retry within seconds would not help."""
 
     code = "job_quota_exceeded"
 
-
-#: For the OpenAPI document, where "4XX" also keeps FastAPI from announcing its own 422.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "model": ErrorBody,
-        "description": "400: the request asks for what cannot be. 401: no API key, or a wrong one. "
-        "404: no such object, or not yours. 413: too large. 429: too many jobs at once.",
-    },
-    "5XX": {
-        "model": ErrorBody,
-        "description": "503: not now. 507: storage is full. 500: our fault.",
-    },
-}
 
 _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
     (TooLarge, 413, "invalid_request_error"),
@@ -70,6 +68,8 @@ _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
     (Conflict, 400, "invalid_request_error"),
     (NotFound, 404, "invalid_request_error"),
     (Unauthorized, 401, "authentication_error"),
+    (InsufficientScope, 403, "permission_error"),
+    (RateLimited, 429, "requests"),
     (JobQuotaExceeded, 429, "invalid_request_error"),
     (Unavailable, 503, "server_error"),
 )
@@ -118,6 +118,8 @@ def _on_pando_error(_: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RateLimited):
+        headers.update(error.headers)
     if isinstance(error, Expired | JobQuotaExceeded):
         headers["x-should-retry"] = "false"
     return error_response(status, error.message, kind, error.param, error.code, headers)
@@ -171,6 +173,9 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     message = messages.get(error.status_code, str(error.detail))
     kind = "server_error" if error.status_code >= 500 else "invalid_request_error"
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # The framework names the methods of one route only, and a path may have several.
+        headers["Allow"] = ", ".join(allowed_methods(request))
     return error_response(error.status_code, message, kind, headers=headers)
 
 

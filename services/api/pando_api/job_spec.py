@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pando_api.adapter_targets import require_targets
+from pando_api.integrations import wanted_integrations
 from pando_api.knobs import adapter_config, merged_knobs, training_config
 from pando_api.memory_fit import require_fit
 from pando_api.schemas.job_create import JobCreate
@@ -23,6 +24,7 @@ def job_spec(services: Services, site: Site, tenant: str, body: JobCreate) -> Jo
         JobTooLarge: no worker could ever hold the job.
     """
     _require_supported(body)
+    integrations = wanted_integrations(body.integrations or (), services.settings.integrations)
     base = _base(services, body.model)
     knobs = merged_knobs(body)
     adapter = adapter_config(knobs)
@@ -49,6 +51,7 @@ def job_spec(services: Services, site: Site, tenant: str, body: JobCreate) -> Jo
         metadata=body.metadata or {},
         priority=Priority(knobs.get("priority", Priority.NORMAL)),
         group=knobs.get("group"),
+        integrations=integrations,
     )
 
 
@@ -56,11 +59,6 @@ def _require_supported(body: JobCreate) -> None:
     if body.method is not None and body.method.type != "supervised":
         raise InvalidRequest(
             f"method {body.method.type!r} is not supported; 'supervised' is", param="method.type"
-        )
-    if body.integrations:
-        raise InvalidRequest(
-            "integrations are not supported; metrics are in the job's events and at /metrics",
-            param="integrations",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from pando_api.integrations import shown_integrations
 from pando_api.schemas.job_object import (
     DatasetObject,
     HalvingObject,
@@ -44,6 +45,7 @@ def view(job: Job, forecast: Forecast | None) -> JobObject:
         method=MethodObject(supervised=Supervised(hyperparameters=hyperparameters)),
         seed=job.spec.training.seed,
         error=_error(job),
+        integrations=shown_integrations(job.spec.integrations) or None,
         metadata=dict(job.spec.metadata) or None,
         suffix=job.spec.suffix,
         adapter=asdict(job.spec.adapter),

@@ -59,6 +59,8 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
+                # A route that answers by itself, as streams do, would drop them.
+                headers.update(scope.get("state", {}).get("headers", {}))
                 for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pando_api.event_watch import EventWatch
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
+from pando_api.request_rate import RequestRate
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock
 from pando_shared.settings import Settings
@@ -27,4 +29,6 @@ class Services:
     clock: Clock
     metrics: Metrics
     job_quota: JobQuota
+    request_rate: RequestRate
+    event_watch: EventWatch
     started_at: float

@@ -60,7 +60,11 @@ def test_security_headers_are_set_and_other_origins_get_nothing(client: TestClie
 
 def test_unknown_routes_and_methods_have_the_same_shape(client: TestClient) -> None:
     assert "/v1/nothing" in error_of(client.get("/v1/nothing"), 404)["message"]
-    error_of(client.put("/v1/files"), 405)
+    refused = client.put("/v1/files")
+    error_of(refused, 405)
+    assert refused.headers["Allow"] == "GET, POST"
+    refused = client.put("/v1/models/org/with-slash")
+    assert refused.headers["Allow"] == "GET, DELETE"
 
 
 def test_a_fault_of_ours_hides_its_details(

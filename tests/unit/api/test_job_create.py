@@ -159,7 +159,6 @@ def test_everything_of_the_protocol_is_kept(client: TestClient) -> None:
         ({"method": {"type": "dpo", "dpo": {}}}, "method.type", "'supervised' is"),
         ({"method": {"type": "reinforcement"}}, "method.type", "'supervised' is"),
         ({"method": {"type": "telepathy"}}, "method.type", "supervised"),
-        ({"integrations": [{"type": "wandb"}]}, "integrations", "not supported"),
         ({"model": None}, "model", "string"),
     ],
 )

@@ -66,6 +66,29 @@ def test_a_revoked_key_is_useless_for_good(operator: Pando, redis_url: str) -> N
     assert store.find_key(digest(made["key"])) is None
 
 
+def test_a_key_has_a_scope_and_an_end(operator: Pando) -> None:
+    made = operator(
+        *("keys", "create", "--tenant", "acme", "--scope", "read-only", "--expires", "90d"),
+        "--json",
+    ).json
+    assert made["scope"] == "read-only"
+    assert made["expires_at"] - made["created_at"] == pytest.approx(90 * 86_400)
+    assert "read-only" in operator("keys", "list").out
+    assert operator("keys", "create", "--tenant", "acme", "--expires", "soon").code == 2
+    assert operator("keys", "create", "--tenant", "acme", "--scope", "root").code == 2
+
+
+def test_a_rotated_key_works_through_its_grace(operator: Pando, redis_url: str) -> None:
+    old = operator("keys", "create", "--tenant", "acme", "--json").json
+    new = operator("keys", "rotate", old["id"], "--grace", "1h", "--json").json
+    store = RedisStore(redis_url)
+    assert store.find_key(digest(new["key"])) is not None
+    kept = store.find_key(digest(old["key"]))
+    assert kept is not None
+    assert kept.expires_at == pytest.approx(new["created_at"] + 3600)
+    assert operator("keys", "rotate", "key-none").code == 2
+
+
 def test_revoking_nothing(operator: Pando) -> None:
     done = operator("keys", "revoke", "key-none")
     assert done.code == 2

@@ -58,9 +58,10 @@ def test_a_right_file_is_shown_with_its_defaults(pando: Pando, file: Path) -> No
     assert done.code == 0
     assert f"{file} is right" in done.err
     shown = rows(done.out)
-    assert shown["tenant"] == ["weight", "guaranteed", "limit", "max_jobs"]
-    assert shown["acme"] == ["2", "1.5", "unlimited", "20"]
-    assert shown["(all"] == ["others)", "1", "0", "unlimited", "unlimited"]
+    limits = ["limit", "max_jobs", "requests_per_minute"]
+    assert shown["tenant"] == ["weight", "guaranteed", *limits]
+    assert shown["acme"] == ["2", "1.5", "unlimited", "20", "unlimited"]
+    assert shown["(all"] == ["others)", "1", "0", "unlimited", "unlimited", "unlimited"]
     assert shown["high"] == ["0s", "1.25"]
     assert shown["normal"] == ["5m", "1.6"]
     assert shown["low"] == ["never", "1.6"]
@@ -76,7 +77,13 @@ def test_programs_get_the_files_own_tables_in_seconds(pando: Pando, file: Path) 
     assert found["policy"]["scheduling"]["half_life"] == 5400
     assert found["policy"]["classes"]["low"] == {"preempt_after": None, "max_slowdown": 1.6}
     assert found["policy"]["tenants"] == {
-        "acme": {"weight": 2, "guaranteed": 1.5, "limit": None, "max_jobs": 20}
+        "acme": {
+            "weight": 2,
+            "guaranteed": 1.5,
+            "limit": None,
+            "max_jobs": 20,
+            "requests_per_minute": None,
+        }
     }
 
 

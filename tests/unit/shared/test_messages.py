@@ -35,9 +35,13 @@ def queued(redis_url: str, queue: str) -> list[tuple[str, list[object]]]:
 def test_each_kind_goes_to_its_own_queue(celery: Celery, redis_url: str) -> None:
     messenger = CeleryMessenger(celery)
     messenger.prepare("ftjob-1")
+    messenger.export("ftjob-2")
     messenger.round("w1", "round-1")
     messenger.sample("w1", '{"id": "s1"}')
-    assert queued(redis_url, "prepare") == [("pando.prepare", ["ftjob-1"])]
+    assert sorted(queued(redis_url, "prepare")) == [
+        ("pando.export", ["ftjob-2"]),
+        ("pando.prepare", ["ftjob-1"]),
+    ]
     assert queued(redis_url, "worker.w1") == [("pando.round", ["round-1"])]
     assert queued(redis_url, "worker.w1.samples") == [("pando.sample", ['{"id": "s1"}'])]
 
@@ -83,8 +87,9 @@ def test_the_app_keeps_the_measured_rules() -> None:
 def test_the_stub_remembers() -> None:
     messenger = StubMessenger()
     messenger.prepare("ftjob-1")
+    messenger.export("ftjob-2")
     messenger.round("w1", "round-1")
     messenger.sample("w1", "{}")
-    assert messenger.prepared == ["ftjob-1"]
+    assert (messenger.prepared, messenger.exported) == (["ftjob-1"], ["ftjob-2"])
     assert messenger.rounds == [("w1", "round-1")]
     assert messenger.samples == [("w1", "{}")]

@@ -178,7 +178,7 @@ def test_a_limit_below_the_guarantee() -> None:
 def test_an_unknown_key_names_the_nearest() -> None:
     assert problem("[tenants.acme]\nwieght = 2") == (
         "tenants.acme.wieght: unknown key; did you mean weight? "
-        "there are weight, guaranteed, limit, max_jobs"
+        "there are weight, guaranteed, limit, max_jobs, requests_per_minute"
     )
     assert "did you mean scheduling?" in problem("[schedulling]")
     assert "did you mean high?" in problem("[classes.hihg]\nmax_slowdown = 0")
@@ -258,7 +258,13 @@ def test_it_is_a_request_that_cannot_be_met() -> None:
 def test_a_policy_as_tables_says_all() -> None:
     document = as_document(parse_policy("[tenants.acme]\nweight = 2", "p"))
     assert document["tenants"] == {
-        "acme": {"weight": 2.0, "guaranteed": 0.0, "limit": None, "max_jobs": None}
+        "acme": {
+            "weight": 2.0,
+            "guaranteed": 0.0,
+            "limit": None,
+            "max_jobs": None,
+            "requests_per_minute": None,
+        }
     }
     assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 1.6}
     assert list(document["classes"]) == ["high", "normal", "low"]

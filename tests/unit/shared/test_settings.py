@@ -1,4 +1,4 @@
-"""What the environment sets, as far as it is about a worker's memories."""
+"""What the environment sets: a worker's memories, and the tools that curves are written to."""
 
 from pathlib import Path
 
@@ -22,3 +22,16 @@ def test_memories_are_the_workers_own_choice_unless_told(monkeypatch: pytest.Mon
 def test_less_than_no_memory_is_refused() -> None:
     with pytest.raises(ValidationError, match="host_memory_bytes"):
         Settings(host_memory_bytes=-1)
+
+
+def test_integrations_are_a_list_of_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANDO_INTEGRATIONS", "tensorboard, mlflow")
+    monkeypatch.setenv("PANDO_MLFLOW_TRACKING_URI", "")  # as composed environments have it
+    settings = Settings()
+    assert settings.integrations == ("tensorboard", "mlflow")
+    assert settings.mlflow_tracking_uri is None
+    monkeypatch.setenv("PANDO_INTEGRATIONS", "")
+    assert Settings().integrations == ()
+    monkeypatch.setenv("PANDO_INTEGRATIONS", "comet")
+    with pytest.raises(ValidationError, match="wandb"):
+        Settings()

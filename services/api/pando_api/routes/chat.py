@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from pando_api.answers import EVENT_STREAM, body_of
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.sample_stream import stream_sample
 from pando_api.sampling import read_sample, request_sample
@@ -28,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["sampling"])
 FinishReason = Literal["stop", "length"]
 
 
-@router.post("/chat/completions", response_model=ChatCompletion)
+@router.post("/chat/completions", response_model=ChatCompletion, responses=body_of(EVENT_STREAM))
 async def create_chat_completion(
     body: ChatCreate, services: ServicesDep, tenant: TenantDep
 ) -> ChatCompletion | Response:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from pando_api.answers import body_of
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.file_upload import receive_file
 from pando_api.kept_files import remove_file
@@ -79,7 +80,11 @@ def delete_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> FileD
     return FileDeleted(id=record.id)
 
 
-@router.get("/{file_id}/content", response_class=StreamingResponse)
+@router.get(
+    "/{file_id}/content",
+    response_class=StreamingResponse,
+    responses=body_of("application/octet-stream"),
+)
 def file_content(file_id: str, services: ServicesDep, tenant: TenantDep) -> StreamingResponse:
     """The bytes as they were uploaded, whatever the request's Accept header says."""
     record = services.store.get_file(tenant, file_id)

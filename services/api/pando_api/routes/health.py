@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from pando_api.answers import NOT_READY
 from pando_api.dependencies import ServicesDep
 from pando_shared.errors import Unavailable
 
@@ -15,7 +16,7 @@ def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=NOT_READY)
 def readyz(services: ServicesDep) -> dict[str, str]:
     """503 while the store or the storage does not answer."""
     if not services.store.ping():

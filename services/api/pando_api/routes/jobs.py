@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
 
+from pando_api.answers import QUOTA
 from pando_api.dependencies import OwnJobDep, ServicesDep, TenantDep
 from pando_api.job_listing import matching_jobs, metadata_filter
 from pando_api.job_spec import job_spec
@@ -29,7 +30,7 @@ from pando_shared.store import Change
 router = APIRouter(prefix="/v1/fine_tuning/jobs", tags=["fine-tuning"])
 
 
-@router.post("")
+@router.post("", responses=QUOTA)
 def create_job(
     body: JobCreate,
     services: ServicesDep,

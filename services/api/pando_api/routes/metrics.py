@@ -7,6 +7,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from pando_api.answers import body_of
 from pando_api.dependencies import ServicesDep
 from pando_shared.fleet import is_alive
 
@@ -31,6 +32,6 @@ def worker_targets(services: ServicesDep) -> list[TargetGroup]:
     ]
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses=body_of("text/plain"))
 def metrics(services: ServicesDep) -> Response:
     return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from typing import Literal
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
+from pando_api.answers import body_of
 from pando_api.archives import tar_stream, zip_stream
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.model_lookup import find_model
@@ -33,7 +34,11 @@ def list_models(services: ServicesDep, tenant: TenantDep) -> ModelList:
 
 
 # Names hold colons and may hold slashes, so this route must come before the plain name.
-@router.get("/{model:path}/content", response_class=StreamingResponse)
+@router.get(
+    "/{model:path}/content",
+    response_class=StreamingResponse,
+    responses=body_of("application/x-tar", "application/zip"),
+)
 def download_model(
     model: str,
     services: ServicesDep,

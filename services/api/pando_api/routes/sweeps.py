@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 
+from pando_api.answers import QUOTA
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.paging import first_page
 from pando_api.schemas.paging import After, Page
@@ -26,7 +27,7 @@ from pando_shared.store import Change
 router = APIRouter(prefix="/v1/fine_tuning/sweeps", tags=["fine-tuning"])
 
 
-@router.post("")
+@router.post("", responses=QUOTA)
 def create_sweep(
     body: SweepCreate,
     services: ServicesDep,

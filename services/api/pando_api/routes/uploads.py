@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from pando_api import uploads
+from pando_api import upload_completion, uploads
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.schemas.uploads import (
     UploadComplete,
@@ -15,7 +15,6 @@ from pando_api.schemas.uploads import (
     UploadObject,
     UploadPartObject,
 )
-from pando_api.upload_completion import complete_upload
 from pando_api.upload_parts import receive_part
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -54,14 +53,16 @@ async def create_part(
 
 
 @router.post("/{upload_id}/complete")
-def complete(
+def complete_upload(
     upload_id: str, body: UploadComplete, services: ServicesDep, tenant: TenantDep
 ) -> UploadObject:
     """Make a file of the parts, in the order of `part_ids`."""
-    return UploadObject.of(complete_upload(services, tenant, upload_id, body.part_ids, body.md5))
+    return UploadObject.of(
+        upload_completion.complete_upload(services, tenant, upload_id, body.part_ids, body.md5)
+    )
 
 
 @router.post("/{upload_id}/cancel")
-def cancel(upload_id: str, services: ServicesDep, tenant: TenantDep) -> UploadObject:
+def cancel_upload(upload_id: str, services: ServicesDep, tenant: TenantDep) -> UploadObject:
     """Drop the upload with all its parts. One that is completed or has expired is a 400."""
     return UploadObject.of(uploads.cancel_upload(services, tenant, upload_id))

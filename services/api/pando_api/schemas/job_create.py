@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pando_api.schemas.integrations import IntegrationObject
 from pando_api.schemas.strict import StrictModel
 
 Auto = Literal["auto"]
@@ -66,6 +67,6 @@ class JobCreate(Knobs):
     suffix: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9._-]*$")
     seed: int | None = None
     metadata: dict[MetadataKey, MetadataValue] | None = Field(None, max_length=16)
-    integrations: list[dict[str, Any]] | None = None
+    integrations: list[IntegrationObject] | None = None
     method: Method | None = None
     hyperparameters: Knobs | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from pando_api.schemas.integrations import IntegrationObject
 from pando_api.schemas.paging import Listed
 from pando_shared.jobs import JobState, Priority
 from pando_shared.rungs import shown_loss
@@ -106,7 +107,7 @@ class JobObject(Listed):
     method: MethodObject
     seed: int
     error: JobError | None
-    integrations: list[Any] | None = None
+    integrations: list[IntegrationObject] | None = None
     metadata: dict[str, str] | None
     suffix: str | None
 
