@@ -15,8 +15,6 @@ from pando_shared.store.messages import Messenger
 EVERY_SECONDS = 30.0
 #: A job that has trained for longer is exported when it has trained this share longer.
 EVERY_SHARE = 0.05
-#: Whoever comes to lead has jobs exported that ended this recently: the one before may have not.
-RECENT_SECONDS = 600.0
 _LOOK_SECONDS = 1.0
 
 
@@ -29,14 +27,11 @@ class Exporting:
         self._next_at: dict[str, float] = {}
         self._owed: list[str] = []
 
-    def recall(self, now: float) -> None:
-        """Owe the export of what ended while nobody led, or just before."""
-        ended = self._store.jobs_in(JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
-        self._owed += [
-            job.id
-            for job in ended
-            if job.spec.integrations and now - (job.finished_at or 0.0) <= RECENT_SECONDS
-        ]
+    def recall(self) -> None:
+        """Owe the export of what ended while nobody led, or just before: of those the events are
+        still in the store, as it is the leader that moves them to storage."""
+        ended = self._store.get_jobs(self._store.ended_with_events())
+        self._owed += [job.id for job in ended if job is not None and job.spec.integrations]
 
     def look(self, now: float) -> None:
         """Send what is due.

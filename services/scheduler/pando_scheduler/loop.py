@@ -143,7 +143,7 @@ class SchedulerLoop:
             self._begin()
             self._knowledge.recall(now)
             if self._around.exports:
-                self._exporting.recall(now)
+                self._exporting.recall()
         if not leads and self._led_at is not None:
             log.warning("%s leads no more", self.id)
         self._led_at = now if leads else None

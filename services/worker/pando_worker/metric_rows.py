@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pando_shared.records import Event
-from pando_shared.store import Store
 
 #: Which step a row is of, and out of how many: not measures.
 _NOT_MEASURED = frozenset({"step", "total_steps"})
@@ -47,9 +47,15 @@ def metric_rows(events: Iterable[Event], last_step: int | None = None) -> list[M
     return [rows[step] for step in sorted(rows)]
 
 
-def all_events(store: Store, job_id: str) -> Iterator[Event]:
+class Told(Protocol):
+    """Where events are read: the store while a job lives, `History` also after that."""
+
+    def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]: ...
+
+
+def all_events(told: Told, job_id: str) -> Iterator[Event]:
     """A job's whole history, oldest first."""
     start = 0
-    while page := store.events(job_id, start=start):
+    while page := told.events(job_id, start=start):
         yield from page
         start = page[-1].seq + 1

@@ -9,11 +9,12 @@ import pytest
 from factories import make_job
 from scheduling import SchedulerBench
 
-from pando_scheduler.exporting import EVERY_SECONDS, RECENT_SECONDS, Exporting
+from pando_scheduler.exporting import EVERY_SECONDS, Exporting
 from pando_scheduler.mirror import Mirror
 from pando_shared.errors import Unavailable
 from pando_shared.integrations import TensorBoard
 from pando_shared.jobs import Job, JobState
+from pando_shared.records import Event
 
 
 def asking(bench: SchedulerBench, state: JobState = JobState.QUEUED, **fields: object) -> Job:
@@ -92,12 +93,13 @@ def test_what_the_broker_does_not_take_is_sent_later(
 
 
 def test_a_successor_sends_what_has_just_ended(bench: SchedulerBench) -> None:
-    now = bench.clock.now()
-    recent = asking(bench, JobState.FAILED, finished_at=now - 1)
-    asking(bench, JobState.FAILED, finished_at=now - RECENT_SECONDS - 1)
-    bench.store.create_job(make_job(state=JobState.FAILED, finished_at=now - 1))
+    recent, before = asking(bench, JobState.RUNNING), asking(bench, JobState.RUNNING)
+    for job in (recent, before, bench.job(state=JobState.RUNNING)):
+        bench.store.append_events(job.id, [Event(0.0, "it ends")])
+        end(bench, bench.store.get_job(job.id))
+    bench.store.trim_events(before.id, 0, 1)  # its events are in storage, and told
     mirror: Mirror = bench.loop._mirror
     exporting = Exporting(bench.store, mirror, bench.messenger)
-    exporting.recall(now)
-    exporting.look(now)
+    exporting.recall()
+    exporting.look(bench.clock.now())
     assert bench.messenger.exported == [recent.id]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from pando_shared.errors import NotFound, Unavailable
+from pando_shared.history import History
 from pando_shared.integrations import Integration, Mlflow, TensorBoard, Wandb
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import Event
@@ -43,7 +44,9 @@ def export_job(job_id: str, context: ExportContext) -> None:
 
 def _export(job: Job, context: ExportContext) -> list[str]:
     """Returns the types of the tools that failed."""
-    events = list(all_events(context.store, job.id))
+    # Of a job that has ended they may be in storage by now.
+    history = History(context.store, context.storage)
+    events = list(all_events(history, job.id))
     done = job.state is JobState.SUCCEEDED
     rows = metric_rows(events, job.progress.step if done else None)
     failed: list[str] = []

@@ -10,6 +10,7 @@ from curve_jobs import JobWith, told
 
 from pando_shared import layout
 from pando_shared.codec import decode
+from pando_shared.history import move_to_storage
 from pando_shared.integrations import TensorBoard
 from pando_shared.jobs import Job
 from pando_worker.integrations.context import ExportContext
@@ -60,3 +61,13 @@ def test_the_file_grows_with_the_job_and_is_there_once(
     assert record.purpose == "fine-tune-results"
     assert ".tfevents." in record.filename
     assert record.bytes == context.storage.size(layout.file_content(record.id))
+
+
+def test_a_late_export_has_the_steps_that_have_moved_to_storage(
+    context: ExportContext, job_with: JobWith, end: Callable[[Job], Job]
+) -> None:
+    job = end(job_with(TensorBoard()))
+    whole = exported(job, context)
+    move_to_storage(context.store, context.storage, job.id)
+    assert context.store.events(job.id) == []
+    assert exported(job, context) == whole
