@@ -6,9 +6,10 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from tcp_proxy import Network
+
 from chaos.cluster import Cluster, running_cluster
 from chaos.workload import Tenants
-from tcp_proxy import Network
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from chaos.run import Options, run
 
 pytestmark = pytest.mark.e2e

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from chaos.checkpoint_damage import corrupt, damage_newest, truncate
 from chaos.faults import fail_over, fill_disk, kill, make_disk_read_only, planned
 from chaos.observer import Seen

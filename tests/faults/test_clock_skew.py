@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from chaos.clock_skew import set_skew, skew_environment
 
 _TELL = """

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from local_stack import eventually
+
 from chaos import faults
 from chaos.cluster import LEASE_SECONDS, Cluster
 from chaos.duplicates import sending_twice
@@ -17,7 +19,6 @@ from chaos.faults import Make
 from chaos.twins import TOLERANCE, difference, trained
 from chaos.verdict import wrong_steps
 from chaos.workload import RECIPES, Submitted, Tenants
-from local_stack import eventually
 
 pytestmark = pytest.mark.e2e
 

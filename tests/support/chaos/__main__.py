@@ -11,10 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rich.console import Console
+
 from chaos.cluster import ROOT
 from chaos.report import passed, show, write
 from chaos.run import Options, run
-from rich.console import Console
 
 
 def main() -> int:

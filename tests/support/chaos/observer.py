@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
 from chaos.workload import Tenants
 
 ENDED = ("succeeded", "failed", "cancelled")

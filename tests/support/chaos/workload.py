@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
 from chaos.cluster import ROOT, Cluster
 
 _DATA = ROOT / "examples" / "demo"
