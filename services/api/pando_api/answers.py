@@ -35,10 +35,12 @@ EVENT_STREAM = "text/event-stream"
 
 def body_of(*media_types: str) -> Responses:
     """An answer in one of these, beside the JSON of the response model if there is one."""
-    schema = {"type": "string", "format": "binary"}
-    text = {"type": "string"}
-    content = {
-        media_type: {"schema": text if media_type.startswith("text/") else schema}
-        for media_type in media_types
-    }
-    return {200: {"content": content}}
+    return {200: {"content": {media_type: _described(media_type) for media_type in media_types}}}
+
+
+def _described(media_type: str) -> dict[str, Any]:
+    if media_type == EVENT_STREAM:
+        return {}  # a schema would be of an event, and theirs are not all alike
+    if media_type.startswith("text/"):
+        return {"schema": {"type": "string"}}
+    return {"schema": {"type": "string", "format": "binary"}}
