@@ -81,8 +81,8 @@ def training_app(settings: Settings, worker_id: str) -> Celery:
     worker_process_init.connect(start, weak=False)
     worker_shutting_down.connect(yield_soon, weak=False)
     worker_process_shutdown.connect(stop, weak=False)
-    app.task(name=ROUND_TASK)(train)
-    app.task(name=SAMPLE_TASK)(sample)
+    app.task(name=ROUND_TASK, shared=False)(train)
+    app.task(name=SAMPLE_TASK, shared=False)(sample)
     return app
 
 
