@@ -99,7 +99,8 @@ def test_they_are_made_one_at_a_time() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 1 << 18
+    # Kept, they would take megabytes; other tests' threads may take a little meanwhile.
+    assert peak < 1 << 20
 
 
 @pytest.mark.parametrize(
