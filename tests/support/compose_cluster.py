@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ class ComposeCluster:
     def prometheus(self) -> str:
         return f"http://127.0.0.1:{self.variables['PANDO_PROMETHEUS_PORT']}"
 
-    @property
+    @cached_property
     def client(self) -> OpenAI:
+        """One for all, which `running` closes. It retries what a restart cuts off."""
         return OpenAI(base_url=f"{self.url}/v1", api_key=self.api_key, max_retries=5)
 
     def compose(self, *arguments: str) -> str:
@@ -94,6 +96,7 @@ class ComposeCluster:
             self.api_key = self.create_key("acme")
             yield self
         finally:
+            self.client.close()
             self.compose("down", "--volumes", "--timeout", "5")
 
     def create_key(self, tenant: str) -> str:
