@@ -11,7 +11,7 @@ import httpx
 import pytest
 from compose_cluster import ROOT, ComposeCluster, eventually, run
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 OURS = ("api", "scheduler", "prepare", "worker")
 ENDED = ("succeeded", "failed", "cancelled")

@@ -9,7 +9,7 @@ import re
 import pytest
 from compose_cluster import run
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 BASE = os.environ.get("PYTHON_IMAGE", "python:3.11-slim")
 MEGABYTE = 1_000_000
