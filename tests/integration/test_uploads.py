@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
+from api_server import serving
 
 from pando_shared.api_keys import new_api_key
 from pando_shared.settings import MIB
 from pando_shared.storage import Storage
 from pando_shared.store.redis import RedisStore
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
-def wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.ConnectError:
-            time.sleep(0.05)
-    raise TimeoutError("the API did not become ready")
 
 
 @pytest.fixture
@@ -53,23 +32,12 @@ def clients(redis_url: str, storage_url: str) -> Iterator[list[openai.OpenAI]]:
     store.put_key(key)
     store.close()
     with ExitStack() as stack:
-        urls = []
-        for port in (free_port(), free_port()):
-            environment = {
-                **os.environ,
-                "PANDO_REDIS_URL": redis_url,
-                "PANDO_STORAGE_URL": storage_url,
-                "PANDO_PORT": str(port),
-            }
-            command = [sys.executable, "-m", "pando_api"]
-            running = stack.enter_context(subprocess.Popen(command, env=environment))
-            stack.callback(running.kill)
-            urls.append(f"http://127.0.0.1:{port}")
-        for url in urls:
-            wait_until_ready(url)
+        servers = [stack.enter_context(serving(redis_url, storage_url)) for _ in range(2)]
         yield [
-            stack.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key=secret, max_retries=0))
-            for url in urls
+            stack.enter_context(
+                openai.OpenAI(base_url=f"{server.url}/v1", api_key=secret, max_retries=0)
+            )
+            for server in servers
         ]
 
 

@@ -47,13 +47,13 @@ def metric_rows(events: Iterable[Event], last_step: int | None = None) -> list[M
     return [rows[step] for step in sorted(rows)]
 
 
-class Told(Protocol):
+class EventReader(Protocol):
     """Where events are read: the store while a job lives, `History` also after that."""
 
     def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]: ...
 
 
-def all_events(told: Told, job_id: str) -> Iterator[Event]:
+def all_events(told: EventReader, job_id: str) -> Iterator[Event]:
     """A job's whole history, oldest first."""
     start = 0
     while page := told.events(job_id, start=start):
