@@ -142,5 +142,5 @@ def test_an_ended_job_takes_the_same_memory_whatever_its_steps(
             kept = [key for key in client.scan_iter() if b":written:" not in key]
             sizes.append(sum(client.memory_usage(key) for key in kept))
     store.close()
-    # How many there are takes a digit or two more.
-    assert abs(sizes[1] - sizes[0]) <= 4
+    # An allocator rounds each value its own way; a byte a step would be 990.
+    assert abs(sizes[1] - sizes[0]) <= 128
