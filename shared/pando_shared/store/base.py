@@ -10,6 +10,7 @@ from pando_shared.forecasts import Forecast, Usage
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.reports import RoundReport
+from pando_shared.stored_bytes import Hold, StoredBytes, StoredThing
 from pando_shared.uploads import Upload
 from pando_shared.webhooks import Delivery, WebhookEndpoint
 from pando_shared.workers import Round, SampleChunk, Worker
@@ -93,6 +94,10 @@ class Store(Protocol):
         ...
 
     def get_jobs(self, job_ids: Sequence[str]) -> list[Job | None]: ...
+
+    def foreseen_job(self, job_id: str) -> tuple[Job, Forecast | None]:
+        """A job and its forecast, with one question to the store. Raises NotFound."""
+        ...
 
     def update_job(self, job_id: str, change: Callable[[Job], Job | Change]) -> Job:
         """Replace a job by `change(job)`, atomically. `change` may run several times.
@@ -234,6 +239,25 @@ class Store(Protocol):
 
         They come back evenly, `per_minute` a minute, and as many are kept at most.
         """
+        ...
+
+    def hold_bytes(
+        self, tenant: str, thing: StoredThing, size: int, *, most: int, now: float, until: float
+    ) -> Hold:
+        """Count `size` bytes for a thing that is being written, in the place of what it counts yet,
+        until its record is kept or `until` has passed.
+
+        Not taken, and nothing is counted, if the tenant would then keep more than `most` bytes.
+        What records say of files, parts and adapters is counted in the step that writes them.
+        """
+        ...
+
+    def release_bytes(self, tenant: str, thing: StoredThing) -> None:
+        """Count a thing no more: its record will never come."""
+        ...
+
+    def stored_bytes(self, tenant: str, now: float) -> StoredBytes:
+        """What a tenant keeps in storage, with what is being written."""
         ...
 
     def put_worker(self, worker: Worker) -> None: ...

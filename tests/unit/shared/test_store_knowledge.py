@@ -8,9 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
-from factories import EPOCH_START
+from factories import EPOCH_START, make_job
 
 from pando_shared.adapters import AdapterConfig, LoraConfig, MeftConfig, PacaConfig
+from pando_shared.errors import NotFound
 from pando_shared.forecasts import Forecast, Usage
 from pando_shared.reports import JobService, RoundReport
 from pando_shared.store import Store
@@ -129,3 +130,13 @@ def test_forecasts_are_replaced_and_dropped_job_by_job(store: Store) -> None:
     store.drop_forecasts([])
     store.drop_forecasts(iter(["ftjob-a", "ftjob-none"]))
     assert store.all_forecasts() == [later]
+
+
+def test_a_job_comes_with_its_forecast(store: Store) -> None:
+    waits, new = store.create_job(make_job("ftjob-a")), store.create_job(make_job("ftjob-b"))
+    forecast = Forecast(waits.id, EPOCH_START, 1, "first in line", 10.0, 20.0)
+    store.put_forecasts([forecast])
+    assert store.foreseen_job(waits.id) == (waits, forecast)
+    assert store.foreseen_job(new.id) == (new, None)
+    with pytest.raises(NotFound, match="ftjob-none"):
+        store.foreseen_job("ftjob-none")

@@ -10,6 +10,7 @@ from redis.client import Pipeline
 
 from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
+from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import CheckpointRecord
 from pando_shared.store.base import Change
@@ -18,6 +19,7 @@ from pando_shared.store.redis import keys
 from pando_shared.store.redis.changes import RedisChanges
 from pando_shared.store.redis.client import script, transact
 from pando_shared.store.redis.events import RedisEvents
+from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.signals import wake
 from pando_shared.store.redis.webhooks import RedisWebhooks, write_deliveries
 from pando_shared.webhooks import Delivery, deliveries_of
@@ -25,10 +27,11 @@ from pando_shared.webhooks import Delivery, deliveries_of
 IDEMPOTENCY_SECONDS = 24 * 3600
 
 
-class RedisJobs(RedisChanges, RedisEvents, RedisWebhooks):
+class RedisJobs(RedisRecords, RedisChanges, RedisEvents, RedisWebhooks):
     """The part of `RedisStore` that knows jobs."""
 
     def __init__(self, redis: Redis, changes_kept: int):
+        RedisRecords.__init__(self, redis)
         RedisChanges.__init__(self, redis, changes_kept)
         RedisEvents.__init__(self, redis)
         RedisWebhooks.__init__(self, redis)
@@ -36,6 +39,7 @@ class RedisJobs(RedisChanges, RedisEvents, RedisWebhooks):
         self._members = redis.register_script(script("members"))
         self._count_live = redis.register_script(script("count_live"))
         self._recorded = redis.register_script(script("recorded"))
+        self._foreseen_job = redis.register_script(script("foreseen_job"))
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
         seen = None
@@ -84,6 +88,13 @@ class RedisJobs(RedisChanges, RedisEvents, RedisWebhooks):
             return []
         texts: Any = self._redis.mget([keys.job(job_id) for job_id in job_ids])
         return [None if text is None else decode(Job, text) for text in texts]
+
+    def foreseen_job(self, job_id: str) -> tuple[Job, Forecast | None]:
+        found: Any = self._foreseen_job(keys=[keys.job(job_id), keys.FORECASTS], args=[job_id])
+        job, forecast = found
+        if job is None:
+            raise NotFound(f"no such job: {job_id}")
+        return decode(Job, job), None if forecast is None else decode(Forecast, forecast)
 
     def update_job(self, job_id: str, change: Callable[[Job], Job | Change]) -> Job:
         def body(pipe: Pipeline) -> Job:
@@ -183,7 +194,7 @@ class RedisJobs(RedisChanges, RedisEvents, RedisWebhooks):
         if job.state.terminal and (change.events or job.state is not before.state):
             pipe.sadd(keys.ENDED_WITH_EVENTS, job.id)
         if change.model is not None:
-            pipe.hset(keys.models(change.model.tenant), change.model.name, encode(change.model))
+            self._write_model(pipe, change.model)
         if change.checkpoint is not None:
             record = change.checkpoint
             pipe.hset(keys.checkpoints(job.id), record.id, encode(record))

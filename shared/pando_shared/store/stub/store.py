@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 
 from pando_shared.clock import Clock, SystemClock
+from pando_shared.forecasts import Forecast
+from pando_shared.jobs import Job
 from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.stub.jobs import StubJobs
 from pando_shared.store.stub.knowledge import StubKnowledge
@@ -31,3 +33,7 @@ class StubStore(StubJobs, StubUploads, StubWorkers, StubSamples, StubKnowledge, 
         StubSamples.__init__(self, lock, clock)
         StubKnowledge.__init__(self, lock)
         StubLeadership.__init__(self, lock, clock)
+
+    def foreseen_job(self, job_id: str) -> tuple[Job, Forecast | None]:
+        with self._lock:
+            return self.get_job(job_id), self._forecasts.get(job_id)
