@@ -52,6 +52,16 @@ def test_our_services_can_change_nothing_but_their_data(name: str) -> None:
     assert service["init"] is True
 
 
+@pytest.mark.parametrize("name", ["redis", "prometheus", "grafana"])
+def test_services_of_others_get_no_more_than_they_need(name: str) -> None:
+    service = services(ROOT / "docker-compose.yml")[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    needed = {"redis": ["CHOWN", "SETGID", "SETUID"]}
+    assert service.get("cap_add", []) == needed.get(name, [])
+
+
 def test_nothing_listens_beyond_this_machine() -> None:
     for service in services(ROOT / "docker-compose.yml").values():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
