@@ -12,7 +12,7 @@ WORKDIR /src
 COPY shared shared
 COPY cli cli
 COPY services/api services/api
-RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./cli ./services/api $STORAGE_PACKAGES
+RUN /opt/pando/bin/pip install --no-cache-dir "./shared[otel]" ./cli ./services/api $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 # A volume is mounted on the home; a new one takes over its owner.

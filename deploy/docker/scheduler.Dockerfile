@@ -11,7 +11,7 @@ RUN python -m venv /opt/pando
 WORKDIR /src
 COPY shared shared
 COPY services/scheduler services/scheduler
-RUN /opt/pando/bin/pip install --no-cache-dir ./shared ./services/scheduler $STORAGE_PACKAGES
+RUN /opt/pando/bin/pip install --no-cache-dir "./shared[otel]" ./services/scheduler $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}
 # A volume is mounted on the home; a new one takes over its owner.

@@ -22,7 +22,7 @@ COPY kernels kernels
 COPY services/worker services/worker
 RUN if [ "$TORCH" = cuda ]; then extra="[quantized]"; fi; \
     /opt/pando/bin/pip install --no-cache-dir -c constraints.txt \
-    ./shared "./kernels$extra" \
+    "./shared[otel]" "./kernels$extra" \
     "./services/worker${PANDO_INTEGRATIONS:+[$PANDO_INTEGRATIONS]}" $STORAGE_PACKAGES
 
 FROM ${PYTHON_IMAGE}

@@ -213,6 +213,9 @@ class Job:
     error: JobFailure | None = None
     fine_tuned_model: str | None = None
     result_files: tuple[str, ...] = ()
+    #: Where in a trace it was asked for, as W3C's traceparent: what is done for it belongs there.
+    #: None: there were no traces.
+    traceparent: str | None = None
 
     @property
     def waits_since(self) -> float:

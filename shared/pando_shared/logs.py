@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from pando_shared.log_context import named_ids
 from pando_shared.log_text import on_one_line, redact
 from pando_shared.settings import Settings
+from pando_shared.tracing import trace_ids
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class JsonFormatter(PandoFormatter):
             "message": redact(_message(record)),
             "service": self._service,
             **self._named(),
+            **trace_ids(),
             **{k: redact(v) if isinstance(v, str) else v for k, v in fields.items()},
         }
         exception = "".join(_traceback(record))

@@ -109,6 +109,8 @@ class Delivery:
     job_id: str
     created_at: float
     attempts: int = 0
+    #: The job's.
+    traceparent: str | None = None
 
     @property
     def body(self) -> bytes:
@@ -133,7 +135,15 @@ def deliveries_of(job: Job, endpoints: Iterable[WebhookEndpoint]) -> list[Delive
         return []
     at = job.created_at if job.finished_at is None else job.finished_at
     return [
-        Delivery(new_id("evt", "_"), job.spec.tenant, endpoint.id, event_type, job.id, at)
+        Delivery(
+            new_id("evt", "_"),
+            job.spec.tenant,
+            endpoint.id,
+            event_type,
+            job.id,
+            at,
+            traceparent=job.traceparent,
+        )
         for endpoint in endpoints
         if endpoint.wants(event_type)
     ]

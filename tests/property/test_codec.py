@@ -11,6 +11,7 @@ from strategies import events, finite, jobs, names
 from pando_shared.codec import decode, encode
 from pando_shared.jobs import Job
 from pando_shared.records import Event
+from pando_shared.webhooks import Delivery
 from pando_shared.workers import Assignment, Round, SampleRequest, Worker
 
 rounds = st.builds(
@@ -62,6 +63,21 @@ def test_a_job_of_before_there_was_host_memory_is_read(job: Job) -> None:
     record = json.loads(encode(job))
     del record["predicted_host_bytes"]
     assert decode(Job, json.dumps(record)) == replace(job, predicted_host_bytes=None)
+
+
+@given(jobs)
+def test_a_job_of_before_there_were_traces_is_read(job: Job) -> None:
+    record = json.loads(encode(job))
+    del record["traceparent"]
+    assert decode(Job, json.dumps(record)) == replace(job, traceparent=None)
+
+
+def test_a_delivery_of_before_there_were_traces_is_read() -> None:
+    delivery = Delivery("evt_1", "acme", "whep_1", "e", "ftjob-1", 1.0, 2, traceparent="00-1-1-01")
+    assert decode(Delivery, encode(delivery)) == delivery
+    record = json.loads(encode(delivery))
+    del record["traceparent"]
+    assert decode(Delivery, json.dumps(record)) == replace(delivery, traceparent=None)
 
 
 def test_a_worker_of_before_there_was_host_memory_is_read() -> None:

@@ -90,6 +90,7 @@ jobs = st.builds(
     state=st.sampled_from(JobState),
     epoch=st.integers(0, 9),
     attempts=st.integers(0, 3),
+    traceparent=st.none() | names,
     lease=st.none() | st.builds(Lease, names, names, finite),
     queued_at=st.none() | finite,
     training_data=st.none()

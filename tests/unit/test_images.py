@@ -95,3 +95,8 @@ def test_compose_builds_every_image_it_runs_and_keeps_what_must_stay() -> None:
     assert {name for name, s in services.items() if "build" not in s} == {*of_others, "prepare"}
     assert services["prepare"]["image"] in built
     assert {"storage", *of_others} == set(compose["volumes"])
+
+
+@pytest.mark.parametrize("service", DOCKERFILES)
+def test_an_image_can_send_traces(service: str) -> None:
+    assert '"./shared[otel]"' in DOCKERFILES[service].read_text()

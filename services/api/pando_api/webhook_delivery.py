@@ -18,6 +18,7 @@ from pando_api.services import Services
 from pando_api.webhook_post import TIMEOUT_SECONDS, NotDelivered, WebhookPost
 from pando_shared.errors import NotFound, Unavailable
 from pando_shared.log_context import log_context
+from pando_shared.tracing import span
 from pando_shared.webhooks import Delivery, WebhookEndpoint, pause_after
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Sender:
             return
         self._busy[endpoint.id] += 1
         try:
-            status = await self._post.send(endpoint, delivery, self._clock.now())
+            status = await self._send(endpoint, delivery)
             error = None if 200 <= status < 300 else f"it answered {status}"
         except NotDelivered as failure:
             status, error = 0, str(failure)
@@ -109,6 +110,22 @@ class Sender:
             self._busy[endpoint.id] -= 1
             self._busy += Counter()  # forgets those at 0
         await run_in_threadpool(self._settle, endpoint, delivery.tried(), status, error)
+
+    async def _send(self, endpoint: WebhookEndpoint, delivery: Delivery) -> int:
+        """The status of the answer. Raises NotDelivered."""
+        with span(
+            "deliver webhook",
+            kind="client",
+            parent=delivery.traceparent,
+            event_type=delivery.event_type,
+            webhook_id=endpoint.id,
+            attempt=delivery.attempts + 1,
+        ) as delivering:
+            status = await self._post.send(endpoint, delivery, self._clock.now())
+            delivering.set(**{"http.response.status_code": status})
+            if not 200 <= status < 300:
+                delivering.fail(str(status))
+        return status
 
     def _settle(
         self, endpoint: WebhookEndpoint, delivery: Delivery, status: int, error: str | None

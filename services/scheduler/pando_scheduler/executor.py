@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from pando_scheduler import halving
+from pando_scheduler.decision_spans import decision_span, placing_span
 from pando_scheduler.decisions import (
     AskToLeave,
     Decision,
@@ -34,12 +35,16 @@ from pando_shared.records import Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
 from pando_shared.store.messages import Messenger
+from pando_shared.tracing import current_span
 from pando_shared.workers import Assignment, Round
 
 log = logging.getLogger(__name__)
 
 #: The causes for which a job's number of preemptions grows, which bounds them.
 _PREEMPTIONS = frozenset({YieldCause.PRIORITY, YieldCause.RECLAIM, YieldCause.SHORTER})
+
+#: Why a job fails whose workers were lost too often.
+_WORKER_LOST = "worker_lost"
 
 
 class Executor:
@@ -53,14 +58,16 @@ class Executor:
         clock: Clock,
         rules: Rules,
         policy: Callable[[], Policy],
+        job_of: Callable[[str], Job | None],
     ):
-        """`policy` gives the one in force."""
+        """`policy` gives the one in force, `job_of` a job as it was last seen."""
         self._store = store
         self._storage = storage
         self._messenger = messenger
         self._clock = clock
         self._rules = rules
         self._policy = policy
+        self._job_of = job_of
 
     def execute(self, decision: Decision) -> int:
         """Carry out one decision; tells how many jobs it placed.
@@ -70,7 +77,7 @@ class Executor:
                 by a later look.
         """
         level = logging.DEBUG if isinstance(decision, RenewLease) else logging.INFO
-        with _context_of(decision):
+        with _context_of(decision), decision_span(decision, self._job_of):
             log.log(level, "%s", decision)
             try:
                 return self._execute(decision)
@@ -85,6 +92,7 @@ class Executor:
             case Requeue():
                 self._transition(decision.job_id, lambda job: self._requeued(job, decision))
             case Fail():
+                current_span().fail(_WORKER_LOST)
                 self._transition(decision.job_id, lambda job: self._failed(job, decision))
             case ReleaseLease():
                 self._transition(decision.job_id, lambda job: _released(job, decision))
@@ -145,12 +153,15 @@ class Executor:
         return len(joined)
 
     def _place_job(self, wanted: Assignment, decision: PlaceRound) -> Assignment | None:
-        try:
-            job = self._transition(wanted.job_id, lambda job: self._placed(job, wanted, decision))
-        except (Conflict, NotFound) as error:
-            with log_context(job_id=wanted.job_id):
+        known = self._job_of(wanted.job_id)
+        with log_context(job_id=wanted.job_id), placing_span(known):
+            try:
+                job = self._transition(
+                    wanted.job_id, lambda job: self._placed(job, wanted, decision)
+                )
+            except (Conflict, NotFound) as error:
                 log.info("not placed: %s", error.message)
-            return None
+                return None
         return Assignment(job.id, job.epoch)
 
     def _transition(self, job_id: str, change: Callable[[Job], Change]) -> Job:
@@ -206,7 +217,7 @@ class Executor:
             epoch=job.epoch + 1,
             attempts=job.attempts + 1,
             finished_at=now,
-            error=JobFailure("worker_lost", decision.reason),
+            error=JobFailure(_WORKER_LOST, decision.reason),
         )
         return Change(failed, (Event(now, f"Failed: {decision.reason}", level="error"),))
 

@@ -88,6 +88,7 @@ class SchedulerLoop:
             around.clock,
             rules,
             lambda: self.cluster.policy,
+            lambda job_id: self._mirror.jobs.get(job_id),
         )
         self._catching_up = CatchingUp(around.store, around.storage)
         self._archiving = Archiving(around.store, around.storage)

@@ -28,6 +28,7 @@ from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.clock import RedisClock, time_of
 from pando_shared.store.redis.server_metrics import watch_redis
+from pando_shared.trace_setup import traces
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     try:
-        run(settings, stop)
+        with traces(settings, "scheduler"):
+            run(settings, stop)
     except InvalidPolicy as error:
         raise SystemExit(error.message) from None
 

@@ -21,6 +21,7 @@ from pando_shared.ids import new_id
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
+from pando_shared.tracing import Span
 from pando_shared.workers import Worker
 from pando_worker.checkpoint_writer import CheckpointWriter
 from pando_worker.engine.base_model import load_base
@@ -56,6 +57,11 @@ class Tenancy:
     checkpointed_step: int
     #: When to try next to publish the finished adapter, once storage has failed.
     finish_at: float = float("-inf")
+    tenant: str = ""
+    #: Where in a trace what is done for it belongs; None: nowhere.
+    traceparent: str | None = None
+    #: Its training in the present round.
+    training: Span = field(default_factory=Span)
 
 
 @dataclass(slots=True)
@@ -140,6 +146,7 @@ class Host:
         )
         self.worker = replace(self.worker, probe=probe(self.engine, self.worker, shape))
         self.store.put_worker(replace(self.worker, heartbeat_at=self.clock.now()))
+        self.metrics.begin_base(name)
         log.info("base model %s is ready", name)
         return self.engine
 

@@ -15,6 +15,7 @@ from pando_worker.engine.engine import Engine
 from pando_worker.engine.row_state import Kept
 from pando_worker.host import Host
 from pando_worker.job_data import forget_copies
+from pando_worker.job_spans import end_training, job_span
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ def guarding(host: Host, job_id: str) -> Iterator[None]:
 
 def drop(host: Host, job_id: str) -> None:
     """Forget a job that is no longer ours; nothing is written."""
-    host.tenancies.pop(job_id, None)
+    tenancy = host.tenancies.pop(job_id, None)
+    if tenancy is not None:
+        end_training(tenancy)
     host.metrics.jobs.drop(job_id)
     host.keeper.drop(job_id)
     if host.engine is not None and job_id in host.engine.jobs:
@@ -68,8 +71,10 @@ def checkpoint_due(host: Host, engine: Engine) -> None:
     tenancy.checkpointed_at, tenancy.checkpointed_step = now, state.manifest.step
     epoch, progress = tenancy.epoch, tenancy.log.progress
 
+    writing = job_span(host, job_id, "write checkpoint")
+
     def write() -> Kept:
-        with log_context(job_id=job_id), host.metrics.checkpoint_seconds.time():
+        with log_context(job_id=job_id), writing, host.metrics.checkpoint_seconds.time():
             host.keeper.flush(job_id)  # steps that will not be done again are told first
             return host.publisher.checkpoint(job_id, state, epoch, progress)
 
@@ -110,12 +115,14 @@ def release(host: Host, job_id: str) -> None:
     if tenancy is None:
         return  # taken away, as that checkpoint found out
     assert host.engine is not None
+    end_training(tenancy)
     state = training_state(host.engine.jobs[job_id])
-    with guarding(host, job_id):
+    with guarding(host, job_id), job_span(host, job_id, "write checkpoint") as writing:
         host.keeper.flush(job_id)
         try:
             host.publisher.release(job_id, state, tenancy.epoch, tenancy.log.progress)
         except OSError as error:
+            writing.failed_by(error)
             log.exception("job %s leaves without a checkpoint", job_id)
             message = f"Storage fails ({error}); training will go on from the last checkpoint"
             host.publisher.give_back(job_id, tenancy.epoch, message)
@@ -128,10 +135,11 @@ def finish(host: Host, engine: Engine, job_id: str) -> None:
     if 0 < tenancy.finish_at - host.clock.now() <= _RETRY_SECONDS:
         return
     tenancy.finish_at = host.clock.now() + _RETRY_SECONDS
+    end_training(tenancy)
     await_checkpoint(host, job_id)
     if job_id not in host.tenancies:
         return
-    with guarding(host, job_id):
+    with guarding(host, job_id), job_span(host, job_id, "export adapter"):
         host.keeper.flush(job_id)
         try:
             host.publisher.finish(engine.base, engine.jobs[job_id], tenancy.epoch, tenancy.log)
@@ -148,7 +156,8 @@ def fail(host: Host, job_id: str, epoch: int, code: str, message: str) -> None:
         log.warning("job %s fails: %s", job_id, message)
     try:
         await_checkpoint(host, job_id)
-        with guarding(host, job_id):
+        with guarding(host, job_id), job_span(host, job_id, "fail job") as failing:
+            failing.fail(code)
             host.keeper.flush(job_id)
             host.publisher.fail(job_id, epoch, code, message)
     finally:
@@ -163,8 +172,10 @@ def requeue(host: Host, job_id: str, message: str) -> None:
     try:
         await_checkpoint(host, job_id)
         if job_id in host.tenancies:
-            host.keeper.flush(job_id)
-            host.publisher.out_of_memory(job_id, host.tenancies[job_id].epoch, message)
+            with job_span(host, job_id, "requeue job") as requeueing:
+                requeueing.fail("out_of_memory")
+                host.keeper.flush(job_id)
+                host.publisher.out_of_memory(job_id, host.tenancies[job_id].epoch, message)
     finally:
         drop(host, job_id)
 

@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 
 from pando_shared.errors import Unavailable
 from pando_shared.log_context import log_context
+from pando_shared.tracing import span
 from pando_shared.workers import Round
 from pando_worker import residency
 from pando_worker.engine.device import is_out_of_memory, peak_bytes, release_cached, reset_peak
 from pando_worker.engine.engine import Engine, JobFailed, StepReport
 from pando_worker.engine.job import ResidentJob
 from pando_worker.host import Host, expect, fit_memory
+from pando_worker.job_spans import job_span, training_spans
 from pando_worker.lease_keeper import Verdict
 from pando_worker.round_record import RoundRecord
 from pando_worker.seating import seat
@@ -33,7 +35,10 @@ _REST_SECONDS = 1.0
 
 def run_round(host: Host, round_id: str) -> None:
     """Carry out a planned round. A message for a round that is over or another's does nothing."""
-    with log_context(worker_id=host.worker.id, round_id=round_id):
+    with (
+        log_context(worker_id=host.worker.id, round_id=round_id),
+        span("run round", kind="consumer"),
+    ):
         began = host.clock.now()
         try:
             planned = host.store.begin_round(
@@ -52,7 +57,8 @@ def _run(host: Host, planned: Round, began: float) -> None:
     try:
         kept_out = seat(host, planned)
         if host.engine is not None and host.engine.jobs:
-            _train(host, host.engine, planned)
+            with training_spans(host):
+                _train(host, host.engine, planned)
         jobs = host.engine.jobs.values() if host.engine is not None else ()
         if (kept_out or jobs) and all(job.finished for job in jobs):
             # Storage fails, and nothing else is to do: rounds would chase each other in vain.
@@ -211,8 +217,9 @@ def _after_step(host: Host, engine: Engine, report: StepReport) -> None:
     )
     if _due(resident, _milestone_stride(resident)):
         try:
-            host.keeper.flush(report.job_id)
-            host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
+            with job_span(host, report.job_id, "publish checkpoint"):
+                host.keeper.flush(report.job_id)
+                host.publisher.milestone(engine.base, resident, tenancy.epoch, tenancy.log)
         except Unavailable as error:
             # Others have finished a step too, which must be told of all the same.
             log.warning("no checkpoint to try of step %d: %s", resident.step, error)

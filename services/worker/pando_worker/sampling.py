@@ -10,6 +10,7 @@ from typing import Any
 
 from pando_shared.codec import decode
 from pando_shared.errors import InvalidRequest, PandoError
+from pando_shared.tracing import span
 from pando_shared.workers import SampleChunk, SampleRequest
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.generation import Sampling, generate
@@ -24,8 +25,14 @@ def run_sample(host: Host, request_json: str) -> None:
     """Generate, pushing text to the store piece by piece; errors become the last piece."""
     request = decode(SampleRequest, request_json)
     try:
-        for chunk in _chunks(host, request):
-            host.store.push_sample_chunks(request.id, [chunk])
+        with span(
+            "generate text",
+            kind="consumer",
+            base_model=request.base_model,
+            worker_id=host.worker.id,
+        ):
+            for chunk in _chunks(host, request):
+                host.store.push_sample_chunks(request.id, [chunk])
     except Exception as error:  # a template's own errors, for one: whoever waits must hear of it
         if not isinstance(error, PandoError):
             log.exception("sample %s failed", request.id)

@@ -10,6 +10,7 @@ from pando_shared.jobs import Job
 from pando_shared.log_context import add_to_log_context, log_context
 from pando_shared.records import Event
 from pando_shared.rungs import rung_steps
+from pando_shared.tracing import span
 from pando_shared.workers import Assignment, Round
 from pando_worker.engine.device import is_usable
 from pando_worker.engine.engine import Engine
@@ -65,6 +66,13 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         host.keeper.drop(job_id)
         return True
     add_to_log_context(tenant=job.spec.tenant)
+    with span("seat job", parent=job.traceparent):
+        return _seat(host, engine, place, job)
+
+
+def _seat(host: Host, engine: Engine, place: Assignment, job: Job) -> bool:
+    """See `_join`; the job is ours, and this is where its data and its checkpoint are read."""
+    job_id = job.id
     try:
         training = training_job(job, host.storage, host.cache)
         try:
@@ -105,7 +113,14 @@ def _join(host: Host, engine: Engine, place: Assignment) -> bool:
         checkpoint_step=restored.step,
     )
     log_of_stay = ProgressLog(progress, _rungs(job, progress.total_steps))
-    host.tenancies[job_id] = Tenancy(place.epoch, log_of_stay, now, resident.step)
+    host.tenancies[job_id] = Tenancy(
+        place.epoch,
+        log_of_stay,
+        now,
+        resident.step,
+        tenant=job.spec.tenant,
+        traceparent=job.traceparent,
+    )
     host.metrics.jobs.enter(job_id, job.spec, progress, resident.adapter.device_bytes)
     how = f"resumed from step {restored.step}" if restored.step else "started"
     events = [Event(now, f"Training {how} on {host.worker.id}")]

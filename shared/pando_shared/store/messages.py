@@ -14,6 +14,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from pando_shared.errors import Unavailable
+from pando_shared.tracing import current_traceparent
 
 PREPARE_TASK = "pando.prepare"
 EXPORT_TASK = "pando.export"
@@ -112,10 +113,16 @@ class CeleryMessenger:
         self._send(SAMPLE_TASK, sample_queue(worker_id), request_json)
 
     def _send(self, task: str, queue: str, argument: str) -> None:
+        traceparent = current_traceparent()
         try:
-            # With an empty `declare` Celery writes no binding first.
             self._celery.send_task(
-                task, args=(argument,), queue=queue, exchange="", routing_key=queue, declare=[]
+                task,
+                args=(argument,),
+                queue=queue,
+                exchange="",
+                routing_key=queue,
+                declare=[],  # else Celery writes a binding first
+                headers=None if traceparent is None else {"traceparent": traceparent},
             )
         except OperationalError as error:
             raise Unavailable(f"the message broker is not available: {error}") from error

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 from celery import Celery
 from kombu import pools
+from recorded_spans import recording
 from redis import Redis
 from redis_process import RedisProcess, free_port
 
 from pando_shared.errors import Unavailable
 from pando_shared.store.messages import CeleryMessenger, StubMessenger, make_celery
+from pando_shared.tracing import span
 
 
 @pytest.fixture
@@ -44,6 +46,18 @@ def test_each_kind_goes_to_its_own_queue(celery: Celery, redis_url: str) -> None
     ]
     assert queued(redis_url, "worker.w1") == [("pando.round", ["round-1"])]
     assert queued(redis_url, "worker.w1.samples") == [("pando.sample", ['{"id": "s1"}'])]
+
+
+def test_a_message_carries_where_in_a_trace_it_was_sent(celery: Celery, redis_url: str) -> None:
+    messenger = CeleryMessenger(celery)
+    messenger.round("w1", "round-1")
+    with recording(), span("plan round") as planning:
+        messenger.round("w1", "round-2")
+        sent_in = planning.traceparent
+    with Redis.from_url(redis_url) as client:
+        newest, oldest = (json.loads(text) for text in client.lrange("worker.w1", 0, -1))
+    assert newest["headers"]["traceparent"] == sent_in
+    assert "traceparent" not in oldest["headers"]
 
 
 def test_messages_need_nothing_that_a_flush_takes_away(celery: Celery, redis_url: str) -> None:

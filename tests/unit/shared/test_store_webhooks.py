@@ -89,3 +89,12 @@ def test_the_longest_due_come_first_and_no_more_than_wanted(store: Store, clock:
         store.put_off_delivery(delivery, clock.now() - place)
     found = store.claim_deliveries(clock.now(), 60.0, 2)
     assert [each.id for each in found] == ["evt_2", "evt_1"]
+
+
+def test_a_delivery_knows_its_jobs_place_in_a_trace(store: Store) -> None:
+    store.put_endpoint(endpoint())
+    job = store.create_job(make_job(traceparent="00-1-1-01"))
+    assert store.get_job(job.id).traceparent == "00-1-1-01"
+    store.update_job(job.id, lambda job: job.to(JobState.CANCELLED))
+    (delivery,) = store.claim_deliveries(2e9, 60.0, 10)
+    assert delivery.traceparent == "00-1-1-01"

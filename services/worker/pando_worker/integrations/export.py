@@ -10,6 +10,7 @@ from pando_shared.history import History
 from pando_shared.integrations import Integration, Mlflow, TensorBoard, Wandb
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import Event
+from pando_shared.tracing import span
 from pando_worker.integrations.context import ExportContext
 from pando_worker.integrations.event_file import publish_event_file
 from pando_worker.integrations.mlflow_run import write_mlflow_run
@@ -33,13 +34,28 @@ def export_job(job_id: str, context: ExportContext) -> None:
         while not ended:
             job = context.store.get_job(job_id)
             ended = job.state.terminal
-            failed = _export(job, context)
+            failed = _export_traced(job, context)
             ended = ended or not context.store.get_job(job_id).state.terminal
     except NotFound:
         log.info("job %s is gone", job_id)
         return
     if failed and job.state.terminal:
         raise Unavailable(f"what job {job_id} told was not written to {', '.join(failed)}")
+
+
+def _export_traced(job: Job, context: ExportContext) -> list[str]:
+    """The same, as a span of the job's."""
+    with span(
+        "export curves",
+        kind="consumer",
+        parent=job.traceparent,
+        job_id=job.id,
+        tenant=job.spec.tenant,
+    ) as exporting:
+        failed = _export(job, context)
+        if failed:
+            exporting.fail("integration_failed")
+    return failed
 
 
 def _export(job: Job, context: ExportContext) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 from curve_jobs import JobWith
+from opentelemetry.trace import StatusCode
+from recorded_spans import CLIENTS_TRACE, CLIENTS_TRACEPARENT, recording, trace_of
 
 from pando_shared.errors import Unavailable
 from pando_shared.integrations import Mlflow, TensorBoard
@@ -58,3 +60,18 @@ def test_a_job_that_ends_meanwhile_is_written_as_it_ended(
     monkeypatch.setattr("pando_worker.integrations.export.publish_event_file", publish)
     export_job(job.id, context)
     assert written == [JobState.RUNNING, JobState.SUCCEEDED]
+
+
+def test_an_export_is_in_its_jobs_trace(context: ExportContext, job_with: JobWith) -> None:
+    failing, well = job_with(Mlflow("pirates")), job_with(TensorBoard())
+    with recording() as spans:
+        for job in (failing, well):
+            context.store.update_job(
+                job.id, lambda job: replace(job, traceparent=CLIENTS_TRACEPARENT)
+            )
+            export_job(job.id, context)
+    failed, exported = spans.named("export curves")
+    assert trace_of(failed) == trace_of(exported) == CLIENTS_TRACE
+    assert failed.status.status_code is StatusCode.ERROR
+    assert exported.status.status_code is StatusCode.UNSET
+    assert exported.attributes == {"job_id": well.id, "tenant": "acme"}

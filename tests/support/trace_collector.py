@@ -1,0 +1,92 @@
+"""A collector of traces on this machine: takes OTLP over HTTP and keeps every span."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+@dataclass(frozen=True)
+class SentSpan:
+    """A span as it came in; ids in hex."""
+
+    service: str
+    name: str
+    trace_id: str
+    span_id: str
+    parent_id: str
+    links: frozenset[str]
+    attributes: Mapping[str, str]
+    failed: bool
+
+
+@dataclass
+class Collector:
+    """What has come so far. `bodies` are the requests as they were."""
+
+    url: str = ""
+    spans: list[SentSpan] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def take(self, body: bytes) -> None:
+        self.bodies.append(body)
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            about = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+            for scope in resource.scope_spans:
+                self.spans += [_sent(span, about["service.name"]) for span in scope.spans]
+
+    def named(self, name: str) -> list[SentSpan]:
+        return [span for span in self.spans if span.name == name]
+
+
+def _sent(span: object, service: str) -> SentSpan:
+    return SentSpan(
+        service,
+        span.name,
+        span.trace_id.hex(),
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        frozenset(link.trace_id.hex() for link in span.links),
+        {pair.key: pair.value.string_value for pair in span.attributes},
+        span.status.code == span.status.STATUS_CODE_ERROR,
+    )
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found = self.path == "/v1/traces"
+            if found:
+                collector.take(body)
+            answer = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Tests say what they need to."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
