@@ -85,7 +85,7 @@ _JOBS = Row(
             "Failures by reason", "Error codes of jobs that failed.", "short",
             [(
                 'sum by (reason) (increase(pando_jobs_finished_total{status="failed"}[$__range]))'
-                " or vector(0)",
+                " > 0 or vector(0)",
                 "{{reason}}",
             )],
             "bargauge", decimals=0, steps=[(1, "red")],
@@ -127,6 +127,27 @@ _JOBS = Row(
                 (_over_range(0.5, "pando_job_duration_seconds"), "p50"),
                 (_over_range(0.95, "pando_job_duration_seconds"), "p95"),
             ],
+        ),
+        Panel(
+            "Preparing data, p95",
+            "To check and tokenise a job's files, and how long a job waits for that.", "s",
+            [
+                (_over_range(0.95, "pando_prepare_duration_seconds"), "takes"),
+                (_over_range(0.95, "pando_prepare_wait_seconds"), "waits"),
+            ],
+        ),
+        Panel(
+            "Preparations, by outcome", "In the time shown.", "short",
+            [(
+                "sum by (outcome) (increase(pando_prepare_duration_seconds_count[$__range]))",
+                "{{outcome}}",
+            )],
+            "bargauge", decimals=0,
+        ),
+        Panel(
+            "Processes that died", "Of those that train and prepare; each was replaced.", "short",
+            [("sum by (job) (increase(pando_child_deaths_total[$__range]))", "{{job}}")],
+            "bargauge", decimals=0, steps=[(1, "red")],
         ),
     ],
 )  # fmt: skip

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+#: There when the driver is loaded, also in a container that was given its GPUs.
+_DRIVER = Path("/dev/nvidiactl")
 
 
 def devices(wanted: str) -> tuple[str, ...]:
@@ -23,7 +30,14 @@ def _visible_gpus() -> int:
         return 0
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    except pynvml.NVMLError as error:
+        if _DRIVER.exists():
+            log.warning(
+                "this machine has an NVIDIA driver, and no GPU is used: NVML cannot be (%s). See "
+                "what `nvidia-smi` says; CUDA_VISIBLE_DEVICES=0 uses the first GPU without asking "
+                "NVML",
+                error,
+            )
         return 0
     try:
         return int(pynvml.nvmlDeviceGetCount())

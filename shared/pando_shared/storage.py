@@ -17,6 +17,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pando_shared.errors import NotFound
 
+#: Behind the name of what is not whole yet. A writer that is killed leaves it for
+#: `unfinished_writes` to delete.
+PARTIAL = ".partial"
+
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
@@ -34,6 +38,11 @@ class Storage:
         self.fs, root = fsspec.core.url_to_fs(url)
         self.root = root.rstrip("/")
         self._local = isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def local_root(self) -> Path | None:
+        """Where it is on this machine; None: it is an object store."""
+        return Path(self.root) if self._local else None
 
     def disk_usage(self) -> DiskUsage | None:
         """Of the disk that holds this storage; None: it is an object store, or is not there."""
@@ -61,7 +70,7 @@ class Storage:
             self.fs.invalidate_cache(full)
             return
         os.makedirs(os.path.dirname(full), exist_ok=True)
-        partial = f"{full}.{secrets.token_hex(4)}.partial"
+        partial = f"{full}.{secrets.token_hex(4)}{PARTIAL}"
         try:
             with open(partial, "wb") as stream:
                 yield stream
@@ -110,14 +119,14 @@ class Storage:
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
-        return sorted(name for name in names if not name.endswith(".partial"))
+        return sorted(name for name in names if not name.endswith(PARTIAL))
 
     def walk(self, path: str) -> list[str]:
         """Files anywhere below `path`, as paths relative to it, sorted; empty if there are none."""
         full = self._full(path)
         files = self.fs.find(full) if self.fs.isdir(full) else []
         relative = (file[len(full) :].lstrip("/") for file in files)
-        return sorted(name for name in relative if not name.endswith(".partial"))
+        return sorted(name for name in relative if not _in_partial(name))
 
     def delete(self, path: str) -> None:
         """Removes a file or a folder with all in it; nothing happens if it is not there.
@@ -145,7 +154,7 @@ class Storage:
         """
         full = self._full(path)
         if self._local:
-            staging = f"{full}.{secrets.token_hex(4)}.partial"
+            staging = f"{full}.{secrets.token_hex(4)}{PARTIAL}"
             try:
                 shutil.copytree(local, staging)
                 _sync_files(staging)
@@ -174,6 +183,10 @@ class Storage:
         return Path(self._full(path)) if self._local else None
 
 
+def _in_partial(name: str) -> bool:
+    return any(part.endswith(PARTIAL) for part in name.split("/"))
+
+
 def _sync_files(folder: str) -> None:
     for file in Path(folder).rglob("*"):
         if file.is_file():
@@ -184,7 +197,7 @@ def _sync_files(folder: str) -> None:
 def _swap_in(staging: str, full: str) -> None:
     """Put a folder in another's place."""
     if os.path.exists(full):
-        old = f"{full}.{secrets.token_hex(4)}.partial"
+        old = f"{full}.{secrets.token_hex(4)}{PARTIAL}"
         os.replace(full, old)
         os.replace(staging, full)
         shutil.rmtree(old)

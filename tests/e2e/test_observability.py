@@ -72,8 +72,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     often = {"PANDO_ROUND_SECONDS": "2", "PANDO_CHECKPOINT_SECONDS": "1"}
     with LocalStack(folder / "home", environment=often).running() as stack:
-        api, scheduler = stack.up["url"], stack.up["metrics"]["scheduler"]
-        addresses = (httpx.URL(url).netloc.decode() for url in (api, scheduler))
+        urls = (stack.up["metrics"][name] for name in ("api", "scheduler", "prepare"))
+        addresses = (httpx.URL(url).netloc.decode() for url in urls)
         with prometheus(folder / "prometheus", *addresses) as watching:
             began = time.time()
             jobs = StackJobs(stack, DATA)
@@ -122,7 +122,7 @@ def test_a_variable_finds_its_values(watched: Watched) -> None:
     assert {series["metric"]["method"] for series in trained} == set(METHODS)
 
 
-@pytest.mark.parametrize("process", ["api", "scheduler", "worker-cpu"])
+@pytest.mark.parametrize("process", ["api", "scheduler", "prepare", "worker-cpu"])
 def test_promtool_finds_no_fault_in_the_metrics(watched: Watched, process: str) -> None:
     text = httpx.get(watched.stack.up["metrics"][process]).text
     done = subprocess.run(
@@ -133,6 +133,18 @@ def test_promtool_finds_no_fault_in_the_metrics(watched: Watched, process: str) 
 
 def test_a_job_that_has_ended_has_no_series(watched: Watched) -> None:
     assert eventually(lambda: not watched.prometheus.query('{job_id=~".+"}'))
+
+
+def test_the_first_failure_for_a_reason_is_an_increase(watched: Watched, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"messages": []}\n')
+    job_id = watched.jobs.start("tiny", training_file=watched.jobs.upload(wrong))
+    assert eventually(lambda: watched.jobs.get(job_id).status == "failed")
+    failures = (
+        'increase(pando_jobs_finished_total{status="failed",'
+        'reason="invalid_training_file"}[5m]) > 0'
+    )
+    assert eventually(lambda: watched.prometheus.query(failures), 15)
 
 
 def test_no_alert_fires_where_all_is_well(watched: Watched) -> None:

@@ -95,9 +95,22 @@ def test_every_line_of_the_process_that_prepares_is_json(
     assert {line["service"] for line in lines} == {"prepare"}
     (failed,) = [line for line in lines if "raised unexpected" in line["message"]]
     assert failed["logger"].startswith("celery.")
+    assert failed["job_id"] == "ftjob-unknown"
     assert "ftjob-unknown" in failed["exception"]
+    assert not [line for line in lines if line["message"].endswith(" received")]
     assert failed["exception"].startswith("Traceback (most recent call last):\n")
     assert PASSWORD not in "\n".join(written.lines()) + Path(written.out.name).read_text()
+
+
+def test_a_worker_says_plainly_that_its_gpu_is_missing(start: Start, written: Written) -> None:
+    process = start(PANDO_WORKER_ID="w1", PANDO_DEVICE="cuda:0", CUDA_VISIBLE_DEVICES="")
+    written.until("this process cannot train")
+    process.kill()
+    lines = [json.loads(line) for line in written.lines()]
+    told = next(line for line in lines if "this process cannot train" in line["message"])
+    assert "PANDO_DEVICE is cuda:0, but" in told["message"]
+    assert "PANDO_DEVICE=cpu trains without a GPU" in told["message"]
+    assert (told["level"], "exception" in told) == ("CRITICAL", False)
 
 
 def test_every_line_of_a_worker_is_json_and_names_it(
@@ -107,9 +120,11 @@ def test_every_line_of_a_worker_is_json_and_names_it(
     written.until("base model tiny is ready")
     CeleryMessenger(make_celery(redis_url)).round("w1", "round-of-old")
     written.until("not to be run here now")
+    written.until("succeeded in")
     end(process)
     lines = [json.loads(line) for line in written.lines()]
     assert {(line["service"], line["worker_id"]) for line in lines} == {("worker", "w1")}
     (told,) = [line for line in lines if "not to be run" in line["message"]]
-    assert told["round_id"] == "round-of-old"
+    (ended,) = [line for line in lines if "succeeded in" in line["message"]]
+    assert (told["round_id"], ended["round_id"]) == ("round-of-old", "round-of-old")
     assert PASSWORD not in "\n".join(written.lines()) + Path(written.out.name).read_text()

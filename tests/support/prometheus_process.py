@@ -44,15 +44,15 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, api: str, scheduler: str) -> Iterator[Prometheus]:
-    """Reads the API and the scheduler at these `host:port`, and the workers that the API names.
+def prometheus(folder: Path, api: str, scheduler: str, prepare: str) -> Iterator[Prometheus]:
+    """Reads the services at these `host:port`, and the workers that the API names.
 
     Alerts do not wait for their `for`.
     """
     program = shutil.which("prometheus")
     assert program is not None, "see .ci/prometheus"
     _write_rules(folder)
-    _write_config(folder, {"api": api, "scheduler": scheduler})
+    _write_config(folder, {"api": api, "scheduler": scheduler, "prepare": prepare})
     port = free_port()
     own = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     own += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
@@ -71,6 +71,8 @@ def _write_config(folder: Path, targets: dict[str, str]) -> None:
     config = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     config["global"] = dict.fromkeys(("scrape_interval", "evaluation_interval"), INTERVAL)
     for job in config["scrape_configs"]:
+        if job.pop("dns_sd_configs", None):  # here is no such name
+            job["static_configs"] = [{}]
         for group in job.get("static_configs", ()):
             group["targets"] = [targets[job["job_name"]]]
         for found in job.get("http_sd_configs", ()):

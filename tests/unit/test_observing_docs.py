@@ -19,13 +19,17 @@ from pando_api.metrics import Metrics
 from pando_scheduler.metrics import SchedulerMetrics
 from pando_scheduler.storage_metrics import StorageMetrics
 from pando_shared.clock import FakeClock
+from pando_shared.failure_codes import OF_THE_JOB, OF_THE_SERVICE
 from pando_shared.jobs import Progress
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store.redis.server_metrics import watch_redis
 from pando_shared.store.stub import StubStore
 from pando_worker.gpu_metrics import GpuMetrics
+from pando_worker.gpu_reader import GpuReader
 from pando_worker.metrics import WorkerMetrics
+from pando_worker.prepare import PrepareMetrics
+from pando_worker.relay import MetricsRelay
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "observing.md").read_text()
@@ -49,6 +53,13 @@ def scheduler(folder: Path, redis_url: str) -> list[Metric]:
     return list(registry.collect())
 
 
+def served(service: str, registry: CollectorRegistry) -> list[Metric]:
+    """What the parent of a process with that registry offers."""
+    relay = MetricsRelay(service)
+    relay.close()
+    return [*relay.registry.collect(), *registry.collect()]
+
+
 def worker() -> list[Metric]:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
@@ -59,8 +70,16 @@ def worker() -> list[Metric]:
     nvml.nvmlEventSetWait_v2.side_effect = KeyError
     for answer in ("PowerUsage", "Temperature"):
         getattr(nvml, f"nvmlDeviceGet{answer}").return_value = 1
-    registry.register(GpuMetrics(nvml, "GPU-1"))
-    return list(registry.collect())
+    gpu = GpuMetrics("GPU-1", GpuReader("GPU-1", lambda: nvml))
+    gpu.take()
+    registry.register(gpu)
+    return served("worker", registry)
+
+
+def prepare() -> list[Metric]:
+    registry = CollectorRegistry()
+    PrepareMetrics(registry)
+    return served("prepare", registry)
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -79,6 +98,7 @@ def offered(families: list[Metric]) -> dict[str, str]:
 def test_all_metrics_are_documented(tmp_path: Path, redis_url: str) -> None:
     assert documented("API") == offered(api())
     assert documented("Scheduler") == offered(scheduler(tmp_path, redis_url))
+    assert documented("Prepare") == offered(prepare())
     assert documented("Worker") == offered(worker())
 
 
@@ -91,11 +111,29 @@ def test_all_alerts_are_documented() -> None:
         assert set(rule["annotations"]) == {"summary", "description"}
 
 
+def test_all_reasons_of_failures_are_documented() -> None:
+    section = PAGE.split("## Why jobs fail\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)
+    assert listed == [*OF_THE_JOB.items(), *OF_THE_SERVICE.items()]
+
+
+def test_the_alert_on_failures_goes_by_those_that_no_user_can_mend() -> None:
+    rules = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())
+    (rule,) = (
+        rule
+        for group in rules["groups"]
+        for rule in group["rules"]
+        if rule["alert"] == "PandoJobsFail"
+    )
+    (reasons,) = re.findall(r'reason=~"([\w|]+)"', rule["expr"])
+    assert reasons.split("|") == list(OF_THE_SERVICE)
+
+
 def test_each_alert_is_tested() -> None:
     rules = yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())
     names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     text = (PROMETHEUS / "tests" / "alerts.yml").read_text()
-    assert set(re.findall(r'alertname="(\w+)"}', text)) == names
+    assert set(re.findall(r'labels: .*alertname="(\w+)"', text)) == names
 
 
 @needs_promtool

@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from pando_shared.failure_codes import FAILURE_CODES
 from pando_shared.jobs import Job, JobState, Priority
 
 #: So many jobs that ended last are remembered: some change once more after their end.
@@ -55,6 +56,10 @@ class JobMetrics:
                 self._duration.labels(state.value)
         for reason in ("worker_lost", "out_of_memory"):
             self._retries.labels(reason)
+        for code in FAILURE_CODES:
+            self._finished.labels(JobState.FAILED.value, code)
+        self._finished.labels(JobState.SUCCEEDED.value, "")
+        self._finished.labels(JobState.CANCELLED.value, "")
 
     def changed(self, before: Job | None, after: Job) -> None:
         """Take in that a job is no longer as it was when it was last seen; None: it is new."""

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pando_scheduler.job_metrics import JobMetrics
 from pando_shared.build_info import show_build
 from pando_shared.calibration import Calibration
-from pando_shared.jobs import JobState, Priority
+from pando_shared.jobs import JobState, Priority, YieldCause
 from pando_shared.prediction_errors import PredictionErrors
 from pando_shared.speed import SpeedModel
 
@@ -46,6 +46,11 @@ class SchedulerMetrics:
         self.preemptions = Counter(
             "pando_preemptions", "Jobs told to leave their worker", ["reason"], registry=registry
         )
+        # A series that came with its first event would hide it: an increase needs two values.
+        for outcome in ("placed", "overtaken"):
+            self.placements.labels(outcome)
+        for cause in YieldCause:
+            self.preemptions.labels(cause.value)
         self.leads = Gauge("pando_scheduler_leads", "Whether this one decides", registry=registry)
         self._policy = Gauge(
             "pando_policy_file_valid",

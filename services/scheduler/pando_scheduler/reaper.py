@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pando_scheduler.decisions import DropRound, Fail, ReleaseLease, Reprepare, Requeue
 from pando_scheduler.rules import PrepareSends, Rules
-from pando_shared.jobs import Job, JobState
+from pando_shared.jobs import Job, JobState, Lease
 from pando_shared.workers import Round, Worker
 
 
@@ -24,7 +24,7 @@ def reap_leases(
             continue
         if rules.holds(lease, workers, now):
             continue
-        reason = f"worker {lease.worker_id} was lost"
+        reason = _why_lost(lease, workers.get(lease.worker_id))
         if job.state is not JobState.RUNNING:
             decisions.append(ReleaseLease(job.id, job.epoch, lease, reason))
         elif job.attempts + 1 >= rules.max_attempts:
@@ -36,6 +36,17 @@ def reap_leases(
         else:
             decisions.append(Requeue(job.id, job.epoch, lease, lost=True, reason=reason))
     return decisions
+
+
+def _why_lost(lease: Lease, worker: Worker | None) -> str:
+    reason = f"worker {lease.worker_id} was lost"
+    if worker is not None and worker.killed_for_memory == lease.incarnation:
+        budget_mib = worker.budget_bytes >> 20
+        reason += (
+            ": the kernel killed its process because memory ran out, of which it counted on "
+            f"{budget_mib:,} MiB; give it more, or lower its PANDO_MEMORY_BYTES"
+        )
+    return reason
 
 
 def reap_rounds(

@@ -1,101 +1,118 @@
-"""What NVML tells of the GPU that this worker trains on. Without one there are no series."""
+"""The GPU that this worker trains on, for Prometheus."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pando_worker.gpu_reader import GpuReader
+
 log = logging.getLogger(__name__)
+
+_READ_SECONDS = 5.0
+#: A driver that takes longer to answer hangs.
+SILENT_SECONDS = 20.0
+
+_TEXTS = {
+    "utilization_ratio": "Share of the last moments in which a kernel ran",
+    "power_watts": "Power drawn",
+    "temperature_celsius": "Temperature of the chip",
+    "memory_used_bytes": "Memory in use, by whichever process",
+    "memory_total_bytes": "Memory in all",
+}
 
 
 def watch_gpu(uuid: str, registry: CollectorRegistry) -> None:
-    """Have a GPU's state read whenever Prometheus asks. If NVML cannot be used here, say so once
-    and do without: training needs none of it.
+    """Have a GPU's state read every few seconds, as long as this process lives.
 
-    `uuid` as `nvidia-smi -L` prints it, "GPU-…".
+    By a thread of its own: training needs none of it, and must not wait for a driver that hangs.
     """
-    try:
-        import pynvml
+    metrics = GpuMetrics(uuid, GpuReader(uuid, _pynvml))
+    registry.register(metrics)
+    threading.Thread(target=metrics.run, name="gpu", daemon=True).start()
 
-        pynvml.nvmlInit()
-        registry.register(GpuMetrics(pynvml, uuid))
-    except Exception as error:  # of the driver's state, which is not ours to judge
-        log.warning("no metrics of the GPU: %s", error)
+
+def _pynvml() -> Any:
+    import pynvml
+
+    return pynvml
 
 
 class GpuMetrics(Collector):
-    """Reads one GPU through `nvml`, the module pynvml. A reading that fails is left out."""
+    """Told by the thread that reads; asked by any other. Says once that NVML tells nothing, and
+    once that it does so again."""
 
-    def __init__(self, nvml: Any, uuid: str):
-        self._nvml, self._uuid = nvml, uuid
-        self._gpu = nvml.nvmlDeviceGetHandleByUUID(uuid)
-        self._xids: Counter[int] = Counter()
-        self._events: Any = None
+    def __init__(self, uuid: str, reader: GpuReader, clock: Callable[[], float] = time.monotonic):
+        self._uuid, self._reader, self._clock = uuid, reader, clock
+        self._heard_at = clock()
+        #: What NVML told last, or why it told nothing; None: it has not been asked yet.
+        self._heard: Mapping[str, float] | str | None = None
+        self._failing = False
+
+    def run(self) -> None:
+        """Read, for ever."""
+        while True:
+            self.take()
+            time.sleep(_READ_SECONDS)
+
+    def take(self) -> None:
+        """Read once; returns when NVML answers."""
+        heard: Mapping[str, float] | str
         try:
-            events = nvml.nvmlEventSetCreate()
-            kind = nvml.nvmlEventTypeXidCriticalError
-            nvml.nvmlDeviceRegisterEvents(self._gpu, kind, events)
-            self._events = events
-        except nvml.NVMLError as error:  # in some virtual machines
-            log.info("the GPU does not report XIDs: %s", error)
+            heard = self._reader.read()
+        except Exception as error:  # of the driver's state, which is not ours to judge
+            heard = str(error) or type(error).__name__
+        self._heard, self._heard_at = heard, self._clock()
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        nvml, gpu = self._nvml, self._gpu
-        yield from self._gauge(
-            "utilization_ratio",
-            "Share of the last moments in which a kernel ran",
-            lambda: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100,
-        )
-        yield from self._gauge(
-            "power_watts", "Power drawn", lambda: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000
-        )
-        yield from self._gauge(
-            "temperature_celsius",
-            "Temperature of the chip",
-            lambda: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
-        )
-        yield from self._gauge(
-            "memory_used_bytes",
-            "Memory in use, by whichever process",
-            lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).used,
-        )
-        yield from self._gauge(
-            "memory_total_bytes", "Memory in all", lambda: nvml.nvmlDeviceGetMemoryInfo(gpu).total
-        )
+        heard = self._heard
+        silent = self._clock() - self._heard_at
+        if silent > SILENT_SECONDS:
+            heard = f"it has not answered for {silent:.0f} s"
+        if heard is None:
+            return
+        told = {} if isinstance(heard, str) else heard
+        self._say(heard)
+        yield self._gauge("up", "Whether NVML tells of the GPU", bool(told))
+        for name, value in told.items():
+            yield self._gauge(name, _TEXTS[name], value)
         yield self._xid_errors()
 
-    def _gauge(self, name: str, text: str, read: Callable[[], float]) -> Iterator[Metric]:
-        try:
-            value = float(read())
-        except self._nvml.NVMLError:
+    def _say(self, heard: Mapping[str, float] | str) -> None:
+        if self._failing == isinstance(heard, str):
             return
+        self._failing = isinstance(heard, str)
+        if self._failing:
+            log.warning(
+                "NVML tells nothing of the GPU: %s. Its metrics are missing until it does; "
+                "training goes on. `nvidia-smi` tells more",
+                heard,
+            )
+        else:
+            log.info("NVML tells of the GPU again")
+
+    def _gauge(self, name: str, text: str, value: float) -> Metric:
         gauge = GaugeMetricFamily(f"pando_gpu_{name}", text, labels=["gpu"])
         gauge.add_metric([self._uuid], value)
-        yield gauge
+        return gauge
 
     def _xid_errors(self) -> Metric:
-        """NVML queues them; each is counted when it is taken from there. "any" is the sum
-        of all, so that there is a series to compare with before the first."""
-        nvml = self._nvml
-        while self._events is not None:
-            try:
-                event = nvml.nvmlEventSetWait_v2(self._events, 0)
-            except nvml.NVMLError:  # none is left
-                break
-            self._xids[int(event.eventData)] += 1
+        """The label "any" has the sum, so that there is a series to compare with at first."""
+        xids = self._reader.xids.copy()
         errors = CounterMetricFamily(
             "pando_gpu_xid_errors", "Critical errors of the driver", labels=["gpu", "xid"]
         )
-        errors.add_metric([self._uuid, "any"], sum(self._xids.values()))
-        for xid, count in sorted(self._xids.items()):
+        errors.add_metric([self._uuid, "any"], xids.total())
+        for xid, count in sorted(xids.items()):
             errors.add_metric([self._uuid, str(xid)], count)
         return errors

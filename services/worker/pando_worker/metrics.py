@@ -1,10 +1,9 @@
-"""What a training process tells Prometheus. It serves its own port: it is the one that trains."""
+"""What a training process tells Prometheus, by way of its parent (`relay`)."""
 
 from __future__ import annotations
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from pando_shared.build_info import show_build
 from pando_worker.job_gauges import JobGauges
 
 
@@ -12,7 +11,6 @@ class WorkerMetrics:
     """Counters and gauges of one worker."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY):
-        show_build("worker", registry)
         self.trained_tokens = Counter(
             "pando_trained_tokens",
             "Tokens of finished optimizer steps",
@@ -67,6 +65,8 @@ class WorkerMetrics:
             ["direction"],
             registry=registry,
         )
+        for direction in ("in", "out"):
+            self.meft_rows.labels(direction)
         self.meft_seconds = Counter(
             "pando_meft_transfer_seconds",
             "Time of copies of rows beside what the GPU computes",
@@ -99,6 +99,12 @@ class WorkerMetrics:
             registry=registry,
         )
         self.jobs = JobGauges(registry)
+
+    def begin_base(self, base_model: str) -> None:
+        """A base is in memory: its counters are there, at 0 unless they were, before its first
+        tokens, which would be no increase else."""
+        for method in ("lora", "paca", "meft"):
+            self.trained_tokens.labels(base_model, method)
 
     def show_memory(self, budget: int, base: int, adapters: int, peak: int) -> None:
         """How the device's memory was used in a round, in bytes; `peak` is of it all."""

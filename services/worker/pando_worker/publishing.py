@@ -227,6 +227,7 @@ class Publisher:
             folder = Path(scratch) / "export"
             card = Card(name, job.spec.model, _facts(resident, job, log))
             export_adapter(base, resident.adapter, card, folder)
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             self.storage.upload_folder(folder, path)
         record = ModelRecord(
             name=name,
@@ -236,6 +237,7 @@ class Publisher:
             method=job.spec.adapter.type,
             path=path,
             created_at=self.clock.now(),
+            bytes=size,
         )
         self.storage.write(layout.model_record(job.id, step), encode(record))
         return record

@@ -8,6 +8,7 @@ from factories import make_job
 from prometheus_client import CollectorRegistry
 
 from pando_scheduler.job_metrics import JobMetrics
+from pando_shared.failure_codes import FAILURE_CODES
 from pando_shared.jobs import Job, JobFailure, JobState, Lease, Priority
 
 LEASE = Lease("w1", "inc-1", 100.0)
@@ -73,5 +74,11 @@ def test_series_are_there_before_their_first_event() -> None:
         ("pando_job_queue_wait_seconds_count", {"priority": "low"}),
         ("pando_job_duration_seconds_count", {"status": "failed"}),
         ("pando_job_retries_total", {"reason": "worker_lost"}),
+        ("pando_jobs_finished_total", {"status": "succeeded", "reason": ""}),
+        ("pando_jobs_finished_total", {"status": "cancelled", "reason": ""}),
+        *(
+            ("pando_jobs_finished_total", {"status": "failed", "reason": code})
+            for code in FAILURE_CODES
+        ),
     ):
         assert registry.get_sample_value(name, labels) == 0

@@ -47,6 +47,36 @@ def test_the_third_loss_without_progress_fails_the_job(bench: SchedulerBench) ->
     assert failed.finished_at == bench.clock.now()
 
 
+def test_a_loss_for_want_of_memory_is_named_as_one(bench: SchedulerBench) -> None:
+    bench.worker()
+    job = bench.job()
+    bench.tick()
+    (worker,) = bench.store.list_workers()
+    for number in range(3):
+        lost = bench.store.list_workers()[0].incarnation
+        bench.worker(incarnation=f"process-{number}", killed_for_memory=lost)
+        bench.tick(3)
+        told = bench.store.events_before(job.id, limit=100)
+        assert sum("because memory ran out" in event.message for event in told) == number + 1
+    failed = bench.store.get_job(job.id)
+    assert failed.error is not None
+    assert f"memory ran out, of which it counted on {worker.budget_bytes >> 20:,} MiB" in (
+        failed.error.message
+    )
+    assert "lower its PANDO_MEMORY_BYTES" in failed.error.message
+
+
+def test_a_loss_after_one_for_want_of_memory_is_not_taken_for_it(bench: SchedulerBench) -> None:
+    bench.worker(killed_for_memory="process-before")
+    job = bench.job()
+    bench.tick()
+    bench.worker(incarnation="process-after", killed_for_memory="process-before")
+    bench.tick()
+    told = [event.message for event in bench.store.events_before(job.id, limit=100)]
+    assert any("worker w1 was lost" in message for message in told)
+    assert not any("memory" in message for message in told)
+
+
 def test_progress_forgives_earlier_losses(bench: SchedulerBench) -> None:
     bench.worker()
     job = bench.job()

@@ -155,3 +155,10 @@ def test_a_local_root_gives_its_own_paths(storage: Storage) -> None:
     path = storage.local_path("a/file")
     assert path is not None
     assert path.read_bytes() == b"1"
+
+
+def test_what_lies_in_an_unfinished_folder_is_not_listed(storage: Storage) -> None:
+    storage.write("jobs/one/export/weights", b"1")
+    storage.write("jobs/one/export.0123abcd.partial/weights", b"1")
+    assert storage.walk("jobs") == ["one/export/weights"]
+    assert storage.names("jobs/one") == ["export"]

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from factories import make_worker
 from log_lines import json_log
+from opentelemetry.trace import StatusCode
 from predicted_bytes import predict_peak_bytes
+from prometheus_client import CollectorRegistry
+from recorded_spans import CLIENTS_TRACE, CLIENTS_TRACEPARENT, recording, trace_of, traceparent_of
 
 from pando_shared import layout, lifecycle
 from pando_shared.adapters import LoraConfig
@@ -26,8 +29,10 @@ from pando_shared.memory import resident_bytes
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
+from pando_shared.tracing import continuing
 from pando_shared.training import TrainingConfig
-from pando_worker.prepare import PrepareContext, prepare_job
+from pando_worker.prepare import PrepareContext, PrepareMetrics, prepare_job
+from pando_worker.prepare.metrics import Outcome
 from pando_worker.token_file import TokenFile
 from pando_worker.tokenizer import DEFAULT_CHAT_TEMPLATE
 
@@ -52,8 +57,17 @@ Submit = Callable[..., Job]
 
 
 @pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
 def context(
-    store: Store, storage: Storage, clock: FakeClock, byte_tokenizer: Any
+    store: Store,
+    storage: Storage,
+    clock: FakeClock,
+    byte_tokenizer: Any,
+    registry: CollectorRegistry,
 ) -> PrepareContext:
     tokenizer = copy.deepcopy(byte_tokenizer)
     tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
@@ -64,6 +78,7 @@ def context(
         catalogue={"tiny": BASE},
         tokenizer_of=lambda base: tokenizer,
         settings=Settings(token_budget=256, dtype="float32"),
+        metrics=PrepareMetrics(registry),
     )
 
 
@@ -347,3 +362,97 @@ def test_bad_data_is_logged_on_one_line(context: PrepareContext, submit: Submit)
     error = context.store.get_job("ftjob-1").error
     assert error is not None
     assert line["message"] == f"job ftjob-1 fails: {error.message}"
+
+
+def test_preparing_is_in_the_trace_of_its_message_else_of_its_job(
+    context: PrepareContext, submit: Submit
+) -> None:
+    job = submit(text_lines("secret words"))
+    context.store.update_job(job.id, lambda job: replace(job, traceparent=traceparent_of(1)))
+    with recording() as spans, continuing(CLIENTS_TRACEPARENT):
+        prepare_job(job.id, context)
+        prepare_job(job.id, context)  # there is nothing to do any more
+    prepared = spans.one("prepare job")
+    assert trace_of(prepared) == CLIENTS_TRACE
+    assert prepared.attributes == {"job_id": job.id, "tenant": "acme"}
+
+
+def test_bad_data_is_on_the_span_without_its_words(context: PrepareContext, submit: Submit) -> None:
+    job = submit(b'{"secret": "words"}\n')
+    context.store.update_job(job.id, lambda job: replace(job, traceparent=traceparent_of(1)))
+    with recording() as spans:
+        prepare_job(job.id, context)
+    failed = spans.one("prepare job")
+    assert trace_of(failed) == f"{1:032x}"
+    assert failed.status.status_code is StatusCode.ERROR
+    assert failed.attributes is not None
+    assert failed.attributes["error.type"] == "invalid_training_file"
+    assert "secret" not in failed.to_json()
+
+
+def outcomes(registry: CollectorRegistry) -> dict[str, float]:
+    """How many preparations came to what, of those there were."""
+    counts = {
+        outcome.value: registry.get_sample_value(
+            "pando_prepare_duration_seconds_count", {"outcome": outcome.value}
+        )
+        for outcome in Outcome
+    }
+    assert None not in counts.values()  # each is there, at 0, before the first
+    return {outcome: count for outcome, count in counts.items() if count}
+
+
+def test_a_preparation_is_measured_from_its_jobs_submission(
+    context: PrepareContext, submit: Submit, clock: FakeClock, registry: CollectorRegistry
+) -> None:
+    load = context.tokenizer_of
+
+    def load_slowly(base: BaseModel) -> Any:
+        clock.advance(2.0)
+        return load(base)
+
+    assert outcomes(registry) == {}
+    submit(text_lines("abc"))
+    clock.advance(5.0)
+    prepare_job("ftjob-1", replace(context, tokenizer_of=load_slowly))
+    prepare_job("ftjob-1", context)  # of which there is nothing to measure
+    assert outcomes(registry) == {"prepared": 1}
+    seconds = "pando_prepare_duration_seconds_sum"
+    assert registry.get_sample_value(seconds, {"outcome": "prepared"}) == 2.0
+    assert registry.get_sample_value("pando_prepare_wait_seconds_sum") == 5.0
+
+
+def test_a_wait_ends_once_however_often_preparing_is_postponed(
+    context: PrepareContext, submit: Submit, clock: FakeClock, registry: CollectorRegistry
+) -> None:
+    def away(base: BaseModel) -> None:
+        raise OSError("the disk is away")
+
+    submit(text_lines("abc"))
+    for _ in range(2):
+        clock.advance(1.0)
+        with pytest.raises(OSError, match="away"):
+            prepare_job("ftjob-1", replace(context, tokenizer_of=away))
+    clock.advance(1.0)
+    prepare_job("ftjob-1", context)
+    assert outcomes(registry) == {"prepared": 1, "postponed": 2}
+    assert registry.get_sample_value("pando_prepare_wait_seconds_count") == 1
+    assert registry.get_sample_value("pando_prepare_wait_seconds_sum") == 3.0
+
+
+def test_bad_data_counts_as_failed_and_a_cancelled_job_as_gone(
+    context: PrepareContext, submit: Submit, registry: CollectorRegistry
+) -> None:
+    def cancel(base: BaseModel) -> Any:
+        lifecycle.transition(
+            context.store, context.storage, "ftjob-1", lambda job: job.to(JobState.CANCELLED)
+        )
+        return context.tokenizer_of(base)
+
+    submit(text_lines("abc"))
+    prepare_job("ftjob-1", replace(context, tokenizer_of=cancel))
+    assert outcomes(registry) == {"gone": 1}
+    context.store.update_job("ftjob-1", lambda job: replace(job, state=JobState.VALIDATING))
+    context.storage.write(layout.file_content("file-train"), b"no json")
+    prepare_job("ftjob-1", context)
+    assert outcomes(registry) == {"gone": 1, "failed": 1}

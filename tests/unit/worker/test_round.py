@@ -48,6 +48,7 @@ def test_jobs_of_all_methods_train_together_to_their_end(world: World):
         assert decode(ModelRecord, world.storage.read(layout.model_record(job_id))) == model
         folder = world.storage.local_path(model.path)
         assert load_export(world.host.engine.base, folder)
+        assert model.bytes == sum(file.stat().st_size for file in folder.iterdir()) > 0
         card = (folder / "README.md").read_text()
         assert job_id in card
 

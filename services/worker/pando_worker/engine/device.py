@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 from pathlib import Path
 
 import psutil
 import torch
 
+from pando_shared.errors import NoDevice
+
 _STATUS = Path("/proc/self/status")
-#: A container's limit, in bytes or "max", where cgroups of version 2 are.
+#: A container's limit, in bytes or "max": of cgroups of version 2, and of version 1.
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
+_LIMIT_1 = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -20,6 +24,45 @@ def choose_device(wanted: str | None) -> str:
     if wanted:
         return wanted
     return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def require_device(wanted: str | None) -> None:
+    """Make sure that this process can train on the device that was asked for, if one was.
+
+    Raises:
+        NoDevice: it cannot; says what is missing.
+    """
+    missing = _missing(wanted) if wanted else None
+    if missing is not None:
+        raise NoDevice(
+            f"PANDO_DEVICE is {wanted}, but {missing}. `pando doctor` looks closer; "
+            "PANDO_DEVICE=cpu trains without a GPU"
+        )
+
+
+def _missing(wanted: str) -> str | None:
+    """Why this process cannot train on a device; None: it can."""
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        return "a device is cpu, or cuda:0 for the first GPU, cuda:1 for the second"
+    if device.type != "cuda":
+        return None
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} is a build for CPUs: `make setup TORCH=cuda` installs one "
+            "for GPUs"
+        )
+    count = torch.cuda.device_count()
+    if not count:
+        return (
+            "torch finds no GPU that it can use: see whether `nvidia-smi` lists one (in a "
+            "container, whether it was given any), and what CUDA_VISIBLE_DEVICES says "
+            f"({os.environ.get('CUDA_VISIBLE_DEVICES', 'nothing')})"
+        )
+    if (device.index or 0) >= count:
+        return f"this process sees {count} GPUs, of which the last is cuda:{count - 1}"
+    return None
 
 
 def choose_lanes(device: str) -> int:
@@ -60,8 +103,8 @@ def memory_bytes(device: str) -> int:
     """All memory of the device; of a CPU, what the process's container may have of it."""
     if device == "cpu":
         total = int(psutil.virtual_memory().total)
-        limit = _LIMIT.read_text().strip() if _LIMIT.exists() else ""
-        return min(total, int(limit)) if limit.isdecimal() else total
+        limits = [file.read_text().strip() for file in (_LIMIT, _LIMIT_1) if file.exists()]
+        return min([total, *(int(limit) for limit in limits if limit.isdecimal())])
     return int(torch.cuda.get_device_properties(device).total_memory)
 
 

@@ -26,9 +26,11 @@ from pando_shared.log_context import add_to_log_context, log_context
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Change, Store
+from pando_shared.tracing import Span, current_traceparent, span
 from pando_shared.training import resolve
 from pando_worker.prepare.dataset import Limits, Prepared, prepare_file
 from pando_worker.prepare.encode import Encoder
+from pando_worker.prepare.metrics import Outcome, PrepareMetrics
 from pando_worker.prepare.reports import failure_event, summary_events
 from pando_worker.tokenizer import TextTokenizer
 
@@ -48,6 +50,7 @@ class PrepareContext:
     catalogue: Mapping[str, BaseModel]
     tokenizer_of: Callable[[BaseModel], TextTokenizer]
     settings: Settings
+    metrics: PrepareMetrics
 
 
 def prepare_job(job_id: str, context: PrepareContext) -> None:
@@ -64,24 +67,39 @@ def prepare_job(job_id: str, context: PrepareContext) -> None:
         job = context.store.get_job(job_id)
         add_to_log_context(tenant=job.spec.tenant)
         if job.state is JobState.VALIDATING:
-            _prepare_and_tell(job, context)
+            # Asked for again, it belongs to the asking.
+            asked_by = current_traceparent() or job.traceparent
+            with span("prepare job", kind="consumer", parent=asked_by) as preparing:
+                _measured(job, context, preparing)
 
 
-def _prepare_and_tell(job: Job, context: PrepareContext) -> None:
+def _measured(job: Job, context: PrepareContext, preparing: Span) -> None:
+    began, outcome = context.clock.now(), Outcome.POSTPONED
+    try:
+        outcome = _prepare_and_tell(job, context, preparing)
+    finally:
+        context.metrics.prepared(job.created_at, began, context.clock.now(), outcome)
+
+
+def _prepare_and_tell(job: Job, context: PrepareContext, preparing: Span) -> Outcome:
+    outcome = Outcome.PREPARED
     try:
         change = _prepare(job, context)
     except IllegalTransition:
-        return  # Cancelled meanwhile.
+        return Outcome.GONE  # Cancelled meanwhile.
     except (OSError, Unavailable) as error:
         log.warning("job %s cannot be prepared now: %s", job.id, error)
         raise
     except PandoError as error:
         log.info("job %s fails: %s", job.id, error.message)
+        preparing.failed_by(error)
+        outcome = Outcome.FAILED
         change = _failing(context, JobFailure(error.code, error.message, error.param))
     try:
         lifecycle.transition(context.store, context.storage, job.id, change)
     except IllegalTransition:
-        return  # Cancelled, or prepared by a twin of this task.
+        return Outcome.GONE  # Cancelled, or prepared by a twin of this task.
+    return outcome
 
 
 def _prepare(job: Job, context: PrepareContext) -> Callable[[Job], Change]:

@@ -1,0 +1,80 @@
+"""A training process that is killed takes its measurements along, and none of what it counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from local_stack import LocalStack, eventually
+from prometheus_client.parser import text_string_to_metric_families
+from stack_jobs import StackJobs
+
+pytestmark = pytest.mark.e2e
+
+DATA = Path(__file__).resolve().parents[2] / "examples" / "demo" / "pirate.jsonl"
+LONG: dict[str, Any] = {
+    "adapter": {"type": "lora"},
+    "hyperparameters": {"batch_size": 8, "n_epochs": 100, "max_steps": 120},
+}
+
+
+class Scrape(dict[str, float]):
+    """Samples of the series whose name is enough to know them; others are added up."""
+
+    @classmethod
+    def of(cls, url: str) -> Scrape:
+        found = cls()
+        for family in text_string_to_metric_families(httpx.get(url, timeout=5.0).text):
+            for sample in family.samples:
+                found[sample.name] = found.get(sample.name, 0.0) + sample.value
+        return found
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[LocalStack]:
+    often = {"PANDO_CHECKPOINT_SECONDS": "1", "PANDO_ROUND_SECONDS": "5"}
+    with LocalStack(tmp_path / "home", environment=often).running() as made:
+        yield made
+
+
+def test_counters_go_on_and_gauges_end(stack: LocalStack) -> None:
+    url = stack.up["metrics"]["worker-cpu"]
+    jobs = StackJobs(stack, DATA)
+    job_id = jobs.start("tiny", **LONG)
+    jobs.wait_for_step(job_id, 40)
+    assert eventually(lambda: Scrape.of(url).get("pando_job_step", 0.0) >= 40)
+    child = stack.training_child()
+    assert child is not None
+    seen = [Scrape.of(url)]
+    child.kill()
+    child.wait(timeout=10)
+    seen.append(Scrape.of(url))
+    assert "pando_job_step" not in seen[-1]
+    assert "pando_active_adapters" not in seen[-1]
+    assert seen[-1]["pando_child_deaths_total"] == 1
+    assert seen[-1]["pando_build_info"] == 1
+    while jobs.get(job_id).status != "succeeded":
+        seen.append(Scrape.of(url))
+        assert jobs.get(job_id).status in ("queued", "running", "succeeded")
+        time.sleep(0.2)
+    assert eventually(lambda: "pando_job_step" not in Scrape.of(url))
+    seen.append(Scrape.of(url))
+    counted = [
+        "pando_trained_tokens_total",
+        "pando_step_duration_seconds_count",
+        "pando_round_busy_seconds_total",
+        "process_cpu_seconds_total",
+    ]
+    for name in counted:
+        values = [scrape[name] for scrape in seen]
+        assert values == sorted(values), (name, values)
+        assert values[0] < values[-1]
+    # Only what it trained in its last second, and had not told yet, may be missing.
+    summed = jobs.get(job_id).trained_tokens
+    assert summed is not None
+    assert seen[-1]["pando_trained_tokens_total"] >= 0.9 * summed
+    assert seen[-1]["pando_child_deaths_total"] == 1
