@@ -122,6 +122,12 @@ class Api:
     def workers(self) -> JsonObject:
         return self._object("GET", "workers")
 
+    def usage(self) -> JsonObject:
+        return self._object("GET", "usage")
+
+    def usage_of_all(self) -> JsonObject:
+        return self._object("GET", "usage/tenants")
+
     def queue(self) -> JsonObject:
         return self._object("GET", "queue")
 

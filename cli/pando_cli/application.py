@@ -22,6 +22,7 @@ from pando_cli.commands import (
     stack,
     submit,
     sweep,
+    usage,
     watch,
     webhooks,
 )
@@ -95,7 +96,7 @@ def build() -> typer.Typer:
                 ("files", files.files),
             ),
         ),
-        (_OPERATE, (("workers", fleet.workers), ("queue", fleet.queue))),
+        (_OPERATE, (("workers", fleet.workers), ("queue", fleet.queue), ("usage", usage.usage))),
     ):
         for name, command in commands:
             _add(app, name, command, panel)

@@ -9,6 +9,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from pando_shared.human_size import human_size
+
 JsonObject = dict[str, Any]
 
 STYLES = {
@@ -24,13 +26,7 @@ STYLES = {
 
 def human_bytes(count: float | None) -> str:
     """1536 -> "1.5 KiB"; nothing known -> "-"."""
-    if count is None:
-        return "-"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+    return "-" if count is None else human_size(count)
 
 
 def human_seconds(seconds: float | None) -> str:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from pando_shared import layout
 from pando_shared.codec import encode
-from pando_shared.errors import Unavailable
+from pando_shared.errors import JobQuotaExceeded, Unavailable
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
-from pando_shared.store import Change, Store
+from pando_shared.store import Change, NewJob, Store
 
 
 def submit(store: Store, storage: Storage, job: Job, idempotency_key: str | None = None) -> Job:
-    """Keep a new job, in storage first: a job the user was told of is never lost.
+    """Keep a new job; as `submit_all`."""
+    return submit_all(store, storage, [NewJob(job, idempotency_key)])[0] or job
+
+
+def submit_all(
+    store: Store, storage: Storage, new: Sequence[NewJob], *, most_live: int | None = None
+) -> list[Job | None]:
+    """`store.create_jobs`, but in storage first: a job the user was told of is never lost.
 
     Raises:
-        Unavailable: the store takes none; as far as is known, there is no such job.
+        JobQuotaExceeded: as `create_jobs`.
+        Unavailable: the store takes none; as far as is known, there are no such jobs.
     """
-    storage.write(layout.job_record(job.id), encode(job))
     try:
-        kept = store.create_job(job, idempotency_key)
-    except Unavailable:
+        for each in new:
+            storage.write(layout.job_record(each.job.id), encode(each.job))
+        kept = store.create_jobs(new, most_live=most_live)
+    except (JobQuotaExceeded, Unavailable, OSError):
         # The user will hear that there is no job: nor may one be found when the store is rebuilt.
         with suppress(OSError):
-            storage.delete(layout.job(job.id))
+            for each in new:
+                storage.delete(layout.job(each.job.id))
         raise
-    if kept.id != job.id:
-        storage.delete(layout.job(job.id))
+    for each, job in zip(new, kept, strict=True):
+        if job is None or job.id != each.job.id:
+            storage.delete(layout.job(each.job.id))
     return kept
 
 

@@ -30,7 +30,8 @@ class TenantPolicy:
 
     `guaranteed` can be borrowed by others while it is not used, and is taken back from them.
     `limit` is never exceeded; None: whatever is free. `max_jobs` counts jobs that have not ended.
-    `requests_per_minute` is how many HTTP requests it may make; None: any number.
+    `requests_per_minute` is how many HTTP requests it may make, `max_storage_bytes` how much it may
+    keep of files, uploads and adapters; None: any number.
     """
 
     weight: float = 1.0
@@ -38,6 +39,7 @@ class TenantPolicy:
     limit: float | None = None
     max_jobs: int | None = None
     requests_per_minute: int | None = None
+    max_storage_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

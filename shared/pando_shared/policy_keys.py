@@ -11,6 +11,13 @@ from dataclasses import dataclass
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 #: "90s", "1h30m", "1.5h": days, hours, minutes, seconds, each at most once, in this order.
 _DURATION = re.compile("".join(rf"(?:([0-9]+(?:\.[0-9]+)?){unit})?" for unit in _UNITS))
+_SIZE_UNITS = {
+    "B": 1.0,
+    **{f"{letter}B": 10.0 ** (3 * power) for power, letter in enumerate("kMGT", start=1)},
+    **{f"{letter}iB": 2.0 ** (10 * power) for power, letter in enumerate("KMGT", start=1)},
+}
+#: "500 MB", "1.5GiB": a number and one of the units.
+_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(_SIZE_UNITS)})")
 _BARE_KEY = re.compile("[A-Za-z0-9_-]+")
 _LONGEST_SHOWN = 60
 
@@ -90,11 +97,21 @@ def _seconds(given: object) -> float:
     return sum(float(count or 0) * unit for count, unit in counts)
 
 
+def _bytes(given: object) -> int:
+    if not isinstance(given, str):
+        return _whole_number(given)
+    parts = _SIZE.fullmatch(given)
+    if parts is None:
+        raise ValueError
+    return _whole_number(round(float(parts[1]) * _SIZE_UNITS[parts[2]]))
+
+
 NUMBER = Kind("a finite number", "", _number)
 WHOLE_NUMBER = Kind("a whole number", "", _whole_number)
 DURATION = Kind(
     "a duration", ', such as "90s", "5m", "1h30m", "1d" or a number of seconds', _seconds
 )
+SIZE = Kind("a size", ', such as "500 MB", "50 GiB" or a number of bytes', _bytes)
 
 SCHEDULING = (
     Key("half_life", "usage_half_life_seconds", DURATION, above=True),
@@ -117,6 +134,7 @@ TENANT = (
     Key("limit", "limit", NUMBER, none="unlimited"),
     Key("max_jobs", "max_jobs", WHOLE_NUMBER, none="unlimited"),
     Key("requests_per_minute", "requests_per_minute", WHOLE_NUMBER, low=1, none="unlimited"),
+    Key("max_storage", "max_storage_bytes", SIZE, none="unlimited"),
 )
 
 

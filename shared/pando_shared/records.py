@@ -9,7 +9,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """An uploaded (or produced) file; its bytes lie in storage at `layout.file_content(id)`."""
+    """An uploaded (or produced) file; its bytes lie in storage at `layout.file_content(id)`.
+
+    `sha256` is theirs, in hexadecimal, where the request that made it may be compared with another.
+    """
 
     id: str
     tenant: str
@@ -17,13 +20,14 @@ class FileRecord:
     purpose: str
     bytes: int
     created_at: float
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
     """A trained adapter a tenant can use: `ft:BASE:TENANT:SUFFIX:ID` or one of its checkpoints.
 
-    `path` is its export folder in storage.
+    `path` is its export folder in storage, `bytes` what lies in that.
     """
 
     name: str
@@ -33,6 +37,7 @@ class ModelRecord:
     method: str
     path: str
     created_at: float
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from pando_shared.errors import IllegalTransition, InvalidRequest
 from pando_shared.records import FileRecord
+from pando_shared.stored_bytes import StoredThing, part_thing
 
 #: How long after its creation an upload takes parts and can be completed.
 UPLOAD_SECONDS = 3600
@@ -59,6 +60,22 @@ class Upload:
     def overdue(self, now: float) -> bool:
         """Whether nobody ended it in time."""
         return self.status == "pending" and now >= self.expires_at
+
+    def announced_as(self, other: Upload) -> bool:
+        """Whether both were asked for with the same words."""
+        mine = self.tenant, self.filename, self.purpose, self.bytes
+        return mine == (other.tenant, other.filename, other.purpose, other.bytes)
+
+    def kept_since(self, before: Upload) -> Mapping[StoredThing, int]:
+        """What the parts count in storage now, of those that counted otherwise before."""
+        now, then = self._kept(), before._kept()
+        return {
+            part_thing(id_): now.get(id_, 0) for id_ in now | then if now.get(id_) != then.get(id_)
+        }
+
+    def _kept(self) -> dict[str, int]:
+        """Bytes by the ids of parts; those of an upload that has ended are deleted."""
+        return {part.id: part.bytes for part in self.parts if self.status == "pending"}
 
     def require_pending(self, now: float) -> None:
         """Raises IllegalTransition if it has ended or its time is up."""

@@ -14,7 +14,7 @@ from pando_cli.connection import HomeOption, JsonOption
 from pando_cli.home import Home
 from pando_cli.output import Output
 from pando_cli.policy_source import load_policy, policy_in_force
-from pando_cli.rendering import fields_table, list_table
+from pando_cli.rendering import fields_table, human_bytes, list_table
 from pando_shared.policy import Policy
 from pando_shared.policy_file import as_document
 from pando_shared.policy_keys import DURATION, SCHEDULING, TENANT
@@ -81,6 +81,7 @@ def _tables(document: dict[str, Any]) -> RenderableType:
             "unlimited" if of["limit"] is None else f"{of['limit']:g}",
             "unlimited" if of["max_jobs"] is None else str(of["max_jobs"]),
             "unlimited" if of["requests_per_minute"] is None else str(of["requests_per_minute"]),
+            "unlimited" if of["max_storage"] is None else human_bytes(of["max_storage"]),
         )
     return Group(tenants, "", classes, "", rules)
 

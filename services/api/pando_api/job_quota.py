@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
-from pando_api.errors import JobQuotaExceeded
+from pando_shared.errors import JobQuotaExceeded
 from pando_shared.policy_file import PolicyFile
 from pando_shared.store import Store
 
 
+@dataclass(frozen=True, slots=True)
 class JobQuota:
-    """Counts and creates take turns, so that requests at once do not all find the last place.
+    """Refuses early what the store, which has the last word, would refuse too."""
 
-    Turns are this process's own: API processes beside it may go over by a job each.
-    """
+    policies: PolicyFile
+    store: Store
 
-    def __init__(self, policies: PolicyFile, store: Store):
-        self._policies = policies
-        self._store = store
-        self._guard = threading.Lock()
-        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+    def require_room(self, tenant: str, wanted: int = 1) -> int | None:
+        """Refuse a tenant that may not have so many jobs more, before anything of them is kept.
 
-    def turn(self, tenant: str) -> AbstractContextManager[object]:
-        """Held from counting a tenant's jobs to keeping a further one; free where none counts."""
-        if self._max_jobs(tenant) is None:
-            return nullcontext()
-        with self._guard:
-            return self._turns[tenant]
-
-    def require_room(self, tenant: str, wanted: int = 1) -> None:
-        """Refuse a tenant that may not have so many jobs more.
+        Returns how many it may have, for the store to hold in the step that creates them: others
+        may count at the same time. None: any number.
 
         Raises:
             JobQuotaExceeded: it would have more jobs that have not ended than it may have.
         """
-        most = self._max_jobs(tenant)
-        if most is None:
-            return
-        count = self._store.count_live(tenant)
-        if count + wanted > most:
-            asked = "" if wanted == 1 else f", {wanted} more were asked for"
-            raise JobQuotaExceeded(
-                f"tenant {tenant} has {count} jobs that have not ended and may have {most}{asked}; "
-                "wait until one ends or cancel one, or ask the operator for a higher max_jobs"
-            )
-
-    def _max_jobs(self, tenant: str) -> int | None:
-        return self._policies.current().tenant(tenant).max_jobs
+        most = self.policies.current().tenant(tenant).max_jobs
+        if most is not None:
+            live = sum(self.store.count_live(tenant).values())
+            if live + wanted > most:
+                raise JobQuotaExceeded(tenant, live, most, wanted)
+        return most

@@ -8,10 +8,19 @@ from pando_shared.codec import encode
 from pando_shared.records import FileRecord
 
 
-def keep_file(services: Services, record: FileRecord) -> None:
-    """Storage first, so that `pando recover` finds every file that a user was told of."""
+def keep_file(
+    services: Services, record: FileRecord, idempotency_key: str | None = None
+) -> FileRecord:
+    """Storage first, so that `pando recover` finds every file that a user was told of.
+
+    Returns the file that was made with this key before, if one was: then the store keeps this one
+    not, and its caller removes it from storage.
+    """
     services.storage.write(layout.file_record(record.id), encode(record))
+    if idempotency_key is not None:
+        return services.store.create_file(record, idempotency_key)
     services.store.put_file(record)
+    return record
 
 
 def remove_file(services: Services, record: FileRecord) -> None:

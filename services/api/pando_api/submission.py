@@ -12,6 +12,8 @@ from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
 from pando_shared.log_context import add_to_log_context
 from pando_shared.records import Event
+from pando_shared.store import NewJob
+from pando_shared.tracing import current_traceparent
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +26,27 @@ def submit_job(
     Raises:
         InvalidRequest: the key came before with a different request.
         JobQuotaExceeded: the tenant may have no further job now; a repetition adds none.
+        StorageQuotaExceeded: it may keep no further adapter.
     """
-    job = Job(new_id("ftjob"), spec, created_at=services.clock.now())
-    with services.job_quota.turn(spec.tenant):
-        kept = made_before(
-            services,
-            spec.tenant,
-            idempotency_key,
-            is_retry=is_retry,
-            alike=lambda job: job.spec == spec,
-        )
-        if kept is None:
-            services.job_quota.require_room(spec.tenant)
-            kept = lifecycle.submit(services.store, services.storage, job, idempotency_key)
+    job = Job(
+        new_id("ftjob"),
+        spec,
+        created_at=services.clock.now(),
+        traceparent=current_traceparent(),
+    )
+    kept = made_before(
+        services,
+        spec.tenant,
+        idempotency_key,
+        is_retry=is_retry,
+        alike=lambda job: job.spec == spec,
+    )
+    if kept is None:
+        services.storage_quota.require_room(spec.tenant, 1)
+        most = services.job_quota.require_room(spec.tenant)
+        new = [NewJob(job, idempotency_key)]
+        (made,) = lifecycle.submit_all(services.store, services.storage, new, most_live=most)
+        kept = made or job
     if kept.spec != spec:
         raise key_reused(idempotency_key, f"job {kept.id}")
     add_to_log_context(job_id=kept.id)

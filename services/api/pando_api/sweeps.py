@@ -17,8 +17,9 @@ from pando_shared.errors import NotFound
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
 from pando_shared.records import Event
-from pando_shared.store import Store
+from pando_shared.store import NewJob, Store
 from pando_shared.store.order import newest_first
+from pando_shared.tracing import current_traceparent
 
 _PREFIX = "sweep"
 
@@ -29,49 +30,68 @@ def submit_sweep(
     """Keep the trials and wake `prepare`, or find those that this very request made before.
 
     A sweep is known again by its first trial: by the request's key, else, for a repetition, as the
-    latest one like it. Each further trial has a key of its own, so what was interrupted is made
-    whole and nothing is made twice. None is prepared before all are kept: a rung that is decided
-    must not miss trials that are still to come.
+    latest one like it. All trials are kept in one step, before any is prepared: a rung that is
+    decided must not miss trials that are still to come.
 
     Raises:
         InvalidRequest: the key came before with a different request.
         JobQuotaExceeded: the tenant may not have so many jobs more now.
+        StorageQuotaExceeded: it may keep no further adapter.
     """
-    tenant = specs[0].tenant
-    first_key = None if idempotency_key is None else f"{idempotency_key}/sweep"
-    with services.job_quota.turn(tenant):
-        first = made_before(
-            services,
-            tenant,
-            first_key,
-            is_retry=is_retry,
-            alike=lambda job: sweep_of(job) is not None and _ungrouped(job) == specs[0],
-        )
-        sweep_id = new_id(_PREFIX) if first is None else first.spec.group or ""
-        keys = [f"{sweep_id}/{number}" for number in range(1, len(specs) + 1)]
-        if first_key is not None:
-            keys[0] = first_key
-        wanted = [replace(spec, group=sweep_id) for spec in specs]
-        found = [
-            None if first is None else services.store.job_created_with(tenant, key) for key in keys
-        ]
-        for spec, job in zip(wanted, found, strict=True):
-            if job is not None and job.spec != spec:
-                raise key_reused(idempotency_key, f"sweep {sweep_id or job.id}")
-        if None in found:
-            services.job_quota.require_room(tenant, wanted=found.count(None))
-        now = services.clock.now()
-        trials = [
-            job or _keep(services, Job(new_id("ftjob"), spec, now), key)
-            for spec, key, job in zip(wanted, keys, found, strict=True)
-        ]
-    earlier = {job.id for job in found if job is not None}
-    fresh = [job for job in trials if job.id not in earlier]
-    for job in fresh:
+    trials: list[Job] = []
+    while not trials:
+        made = _made_before(services, specs, idempotency_key, is_retry=is_retry)
+        if made:
+            return made
+        # None are, where the same request came at the same moment and was faster: its are found.
+        trials = _keep(services, specs, idempotency_key)
+    for job in trials:
         services.store.append_events(job.id, _first_events(job, len(trials)))
-    for job in fresh:
+    for job in trials:
         services.messenger.prepare(job.id)
     return trials
+
+
+def _made_before(
+    services: Services, specs: Sequence[JobSpec], idempotency_key: str | None, *, is_retry: bool
+) -> list[Job]:
+    """The trials of the sweep that this very request made when it came before.
+
+    Raises:
+        InvalidRequest: the key came before with a different request.
+    """
+    tenant = specs[0].tenant
+    first = made_before(
+        services,
+        tenant,
+        _first_key(idempotency_key),
+        is_retry=is_retry,
+        alike=lambda job: sweep_of(job) is not None and _ungrouped(job) == specs[0],
+    )
+    if first is None:
+        return []
+    trials = _trials(services.store, tenant, first.spec.group or "")
+    if [_ungrouped(job) for job in trials] == list(specs):
+        return trials
+    if idempotency_key is None:
+        return []
+    raise key_reused(idempotency_key, f"sweep {first.spec.group or first.id}")
+
+
+def _keep(services: Services, specs: Sequence[JobSpec], idempotency_key: str | None) -> list[Job]:
+    """New trials; none if one of them has been made under its key before."""
+    tenant, now, sweep_id = specs[0].tenant, services.clock.now(), new_id(_PREFIX)
+    services.storage_quota.require_room(tenant, 1)
+    most = services.job_quota.require_room(tenant, wanted=len(specs))
+    jobs = [_new_trial(replace(spec, group=sweep_id), now) for spec in specs]
+    new = [NewJob(jobs[0], _first_key(idempotency_key)), *(NewJob(job) for job in jobs[1:])]
+    kept = lifecycle.submit_all(services.store, services.storage, new, most_live=most)
+    return jobs if kept == jobs else []
+
+
+def _first_key(idempotency_key: str | None) -> str | None:
+    """That of a sweep's first trial; a job may be created with the request's own."""
+    return None if idempotency_key is None else f"{idempotency_key}/sweep"
 
 
 def trials_of(store: Store, tenant: str, sweep_id: str) -> list[Job]:
@@ -135,8 +155,8 @@ def _ungrouped(job: Job) -> JobSpec:
     return replace(job.spec, group=None)
 
 
-def _keep(services: Services, job: Job, key: str) -> Job:
-    return lifecycle.submit(services.store, services.storage, job, key)
+def _new_trial(spec: JobSpec, now: float) -> Job:
+    return Job(new_id("ftjob"), spec, now, traceparent=current_traceparent())
 
 
 def _first_events(job: Job, trials: int) -> list[Event]:

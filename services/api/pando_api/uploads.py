@@ -9,7 +9,8 @@ parts are bytes of nobody, which `remove_leftovers` deletes.
 
 from __future__ import annotations
 
-from pando_api.file_upload import checked_filename, checked_purpose, too_large
+from pando_api.file_rules import checked_filename, checked_purpose, too_large
+from pando_api.repetition import key_reused
 from pando_api.schemas.uploads import UploadCreate
 from pando_api.services import Services
 from pando_shared import layout
@@ -18,12 +19,16 @@ from pando_shared.ids import new_id
 from pando_shared.uploads import Upload
 
 
-def create_upload(services: Services, tenant: str, wanted: UploadCreate) -> Upload:
-    """Keep a new upload, and clear away what earlier ones, of any tenant, have left.
+def create_upload(
+    services: Services, tenant: str, wanted: UploadCreate, idempotency_key: str | None
+) -> Upload:
+    """Keep a new upload, and clear away what earlier ones, of any tenant, have left; or find, as it
+    is by now, the one that this very request made before.
 
     Raises:
-        InvalidRequest: the name or the purpose.
+        InvalidRequest: the name or the purpose; or the key came before with another upload.
         TooLarge: more than `settings.max_upload_bytes`.
+        StorageQuotaExceeded: more than the tenant may still keep.
     """
     limit = services.settings.max_upload_bytes
     if wanted.bytes > limit:
@@ -37,8 +42,17 @@ def create_upload(services: Services, tenant: str, wanted: UploadCreate) -> Uplo
         services.clock.now(),
     )
     remove_leftovers(services)
-    services.store.put_upload(upload)
-    return upload
+    if idempotency_key is None:
+        services.storage_quota.require_room(tenant, wanted.bytes)
+        services.store.put_upload(upload)
+        return upload
+    made = services.store.upload_created_with(tenant, idempotency_key)
+    if made is None:
+        services.storage_quota.require_room(tenant, wanted.bytes)
+        made = services.store.create_upload(upload, idempotency_key)
+    if not made.announced_as(upload):
+        raise key_reused(idempotency_key, f"upload {made.id}")
+    return own_upload(services, tenant, made.id)
 
 
 def own_upload(services: Services, tenant: str, upload_id: str) -> Upload:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_KIB = 1024.0
+from pando_shared.human_size import human_size
+
 _NAMED = 3
 #: Up to so many seconds a time ahead is told in steps of so many.
 _STEPS = ((600.0, 60.0), (3600.0, 300.0), (6 * 3600.0, 1800.0), (48 * 3600.0, 3600.0))
 
 
-def size(count: float, digits: int = 1) -> str:
-    """1.5 * 2**30 -> "1.5 GiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < _KIB:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.{digits}f} {unit}"
-        count /= _KIB
-    return f"{count:.{digits}f} TiB"
-
-
 def sizes(needed: int, available: int) -> tuple[str, str]:
     """Both, in as many digits as it takes to tell them apart."""
     for digits in range(1, 4):
-        texts = size(needed, digits), size(available, digits)
+        texts = human_size(needed, digits), human_size(available, digits)
         if needed == available or texts[0] != texts[1]:
             return texts
     return f"{needed} bytes", f"{available} bytes"

@@ -1,5 +1,5 @@
 """The live index: jobs, files, models, keys, workers, rounds, events, forecasts."""
 
-from pando_shared.store.base import Change, JobChanges, Store
+from pando_shared.store.base import Change, JobChanges, NewJob, Store
 
-__all__ = ["Change", "JobChanges", "Store"]
+__all__ = ["Change", "JobChanges", "NewJob", "Store"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,8 @@ SAMPLE_REQUEST_SECONDS = 300
 SAMPLE_TEXT_SECONDS = 3600
 #: How long an upload is remembered after its last change: far longer than it may take.
 UPLOAD_RECORD_SECONDS = 24 * 3600
+#: How long the key of a request that made something is known again.
+IDEMPOTENCY_SECONDS = 24 * 3600
 #: How many jobs the change feed remembers, those that changed last.
 CHANGES_KEPT = 20_000
 #: How many reports of rounds wait to be read; older ones are dropped.
@@ -35,6 +37,14 @@ class Change:
     events: tuple[Event, ...] = ()
     model: ModelRecord | None = None
     checkpoint: CheckpointRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to keep, and the key by which the request that makes it is known again."""
+
+    job: Job
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,17 @@ class Store(Protocol):
         """Keep a new job. With a key seen before (within a day, same tenant), return that job.
 
         A job that is there already is returned as it is, so that creating can be repeated.
+        """
+        ...
+
+    def create_jobs(
+        self, new: Sequence[NewJob], *, most_live: int | None = None
+    ) -> list[Job | None]:
+        """`create_job` for jobs of one tenant, all of them or none: if any is there already, by its
+        id or its key, only those are returned, with None for the others, and nothing is written.
+
+        Raises JobQuotaExceeded, and nothing is written, if the tenant would then have more than
+        `most_live` jobs that have not ended, whoever creates at the same time.
         """
         ...
 
@@ -139,8 +160,8 @@ class Store(Protocol):
         """
         ...
 
-    def count_live(self, tenant: str) -> int:
-        """How many of a tenant's jobs have not ended."""
+    def count_live(self, tenant: str) -> dict[JobState, int]:
+        """How many of a tenant's jobs are in each of the states that are not terminal."""
         ...
 
     def count_jobs(self) -> dict[JobState, int]: ...
@@ -185,6 +206,15 @@ class Store(Protocol):
 
     def put_file(self, record: FileRecord) -> None: ...
 
+    def create_file(self, record: FileRecord, idempotency_key: str) -> FileRecord:
+        """`put_file`, or the file that a create with this key made (within a day, same tenant), if
+        it is there still."""
+        ...
+
+    def file_created_with(self, tenant: str, idempotency_key: str) -> FileRecord | None:
+        """The file that a create with this key would return instead of a new one."""
+        ...
+
     def get_file(self, tenant: str, file_id: str) -> FileRecord:
         """Raises NotFound, also for another tenant's file."""
         ...
@@ -199,6 +229,15 @@ class Store(Protocol):
 
     def put_upload(self, upload: Upload) -> None:
         """Uploads vanish a day after the last change."""
+        ...
+
+    def create_upload(self, upload: Upload, idempotency_key: str) -> Upload:
+        """`put_upload`, or the upload that a create with this key made (within a day, same
+        tenant)."""
+        ...
+
+    def upload_created_with(self, tenant: str, idempotency_key: str) -> Upload | None:
+        """The upload that a create with this key would return instead of a new one."""
         ...
 
     def get_upload(self, upload_id: str) -> Upload:
@@ -241,6 +280,10 @@ class Store(Protocol):
         """
         ...
 
+    def requests_left(self, tenant: str, per_minute: int, now: float) -> float:
+        """How many requests a tenant could make now, in fractions; takes none."""
+        ...
+
     def hold_bytes(
         self, tenant: str, thing: StoredThing, size: int, *, most: int, now: float, until: float
     ) -> Hold:
@@ -258,6 +301,21 @@ class Store(Protocol):
 
     def stored_bytes(self, tenant: str, now: float) -> StoredBytes:
         """What a tenant keeps in storage, with what is being written."""
+        ...
+
+    def recount_bytes(self, tenant: str, measured: Mapping[str, int]) -> bool:
+        """Have a tenant's files and adapters count as their records say; whether any did not.
+
+        None can, but that an older release wrote records and counted nothing. Its adapters' records
+        know no size either: they get the `measured` one, by name.
+        """
+        ...
+
+    def take_failed_login(self, address: str, per_minute: int, now: float) -> Taken:
+        """Take one of the wrong keys that an address may still try; as `take_request`.
+
+        Addresses share counts where there are very many, so that these stay few.
+        """
         ...
 
     def put_worker(self, worker: Worker) -> None: ...

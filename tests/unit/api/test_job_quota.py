@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,12 @@ from api_calls import create_job, error_of, upload
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from pando_api.errors import JobQuotaExceeded
 from pando_shared.clock import FakeClock
+from pando_shared.errors import JobQuotaExceeded
 from pando_shared.jobs import Job, JobState
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
+from pando_shared.store import NewJob
 from pando_shared.store.messages import StubMessenger
 from pando_shared.store.stub import StubStore
 
@@ -152,24 +153,22 @@ def test_several_jobs_need_room_for_all(client: TestClient, app: FastAPI) -> Non
 
 
 def test_requests_at_once_do_not_all_find_the_last_place(
-    client: TestClient, store: StubStore, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, store: StubStore, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has counted is held up before it keeps its job, until another has counted too, or
-    does not come to it."""
+    """All have counted, and found room, before one keeps its job."""
     file_id = upload(client)["id"]
     together = threading.Barrier(4)
-    keep = store.create_job
+    keep = store.create_jobs
 
-    def slow(job: Job, idempotency_key: str | None = None) -> Job:
-        with contextlib.suppress(threading.BrokenBarrierError):
-            together.wait(timeout=0.2)
-        return keep(job, idempotency_key)
+    def slow(new: Sequence[NewJob], *, most_live: int | None = None) -> list[Job | None]:
+        together.wait(timeout=10)
+        return keep(new, most_live=most_live)
 
-    monkeypatch.setattr(store, "create_job", slow)
+    monkeypatch.setattr(store, "create_jobs", slow)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda seed: post(client, file_id, seed).status_code, range(4)))
     assert sorted(answers) == [200, 200, 429, 429]
-    assert len(store.list_jobs("acme")) == 2
+    assert len(store.list_jobs("acme")) == len(storage.names("jobs")) == 2
 
 
 def test_the_stock_client_does_not_ask_again(client: TestClient) -> None:

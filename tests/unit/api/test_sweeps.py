@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,28 +237,45 @@ def test_a_clients_retry_makes_no_second_sweep(
 @pytest.mark.parametrize(
     "headers", [{"Idempotency-Key": "k"}, {"x-stainless-retry-count": "1"}], ids=["key", "retry"]
 )
-def test_a_sweep_that_was_interrupted_is_made_whole(
-    client: TestClient, store: StubStore, messenger: StubMessenger, body: JsonObject,
-    headers: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+def test_a_sweep_that_the_store_did_not_take_is_made_when_it_is_asked_for_again(
+    client: TestClient, store: StubStore, storage: Storage, messenger: StubMessenger,
+    body: JsonObject, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    create, kept = StubStore.create_job, []
-
-    def failing(self: StubStore, job: Any, key: str | None = None) -> Any:
-        if len(kept) == 2:
-            raise Unavailable("Redis is away")
-        kept.append(job.id)
-        return create(self, job, key)
+    def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("Redis is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(StubStore, "create_job", failing)
+        patch.setattr(store, "create_jobs", away)
         first = {name: value for name, value in headers.items() if name == "Idempotency-Key"}
         error_of(client.post(SWEEPS, json=body, headers=first), 503)
-    assert messenger.prepared == []
+    assert messenger.prepared == storage.names("jobs") == []
     found = sweep(client, body, **headers)
-    ids = [trial["job_id"] for trial in found["trials"]]
-    assert ids[:2] == kept
-    assert len(set(ids)) == 4
-    assert len(client.get(JOBS).json()["data"]) == 4
+    assert sweep(client, body, **headers) == found
+    assert len({trial["job_id"] for trial in found["trials"]}) == 4
+    assert len(client.get(JOBS).json()["data"]) == len(storage.names("jobs")) == 4
+
+
+@pytest.mark.parametrize("trials", [1, 4])
+def test_two_requests_with_one_key_at_once_make_one_sweep(
+    client: TestClient, store: StubStore, storage: Storage, messenger: StubMessenger,
+    body: JsonObject, monkeypatch: pytest.MonkeyPatch, trials: int,
+) -> None:  # fmt: skip
+    """Neither finds the other's trials before it has kept its own in storage."""
+    if trials == 1:
+        body = body | {"grid": {"learning_rate": [1e-4]}}
+    together = threading.Barrier(2)
+    keep = store.create_jobs
+
+    def slow(new: Any, **limit: Any) -> Any:
+        together.wait(timeout=10)
+        return keep(new, **limit)
+
+    monkeypatch.setattr(store, "create_jobs", slow)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(sweep, client, body, **{"Idempotency-Key": "k"}) for _ in range(2)]
+        first, second = (each.result() for each in asked)
+    assert first == second
+    assert len(messenger.prepared) == len(storage.names("jobs")) == trials
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ half_life = "90m"
 weight = 2
 guaranteed = 1.5
 max_jobs = 20
+max_storage = "1.5 GiB"
 """
 
 
@@ -58,10 +59,10 @@ def test_a_right_file_is_shown_with_its_defaults(pando: Pando, file: Path) -> No
     assert done.code == 0
     assert f"{file} is right" in done.err
     shown = rows(done.out)
-    limits = ["limit", "max_jobs", "requests_per_minute"]
+    limits = ["limit", "max_jobs", "requests_per_minute", "max_storage"]
     assert shown["tenant"] == ["weight", "guaranteed", *limits]
-    assert shown["acme"] == ["2", "1.5", "unlimited", "20", "unlimited"]
-    assert shown["(all"] == ["others)", "1", "0", "unlimited", "unlimited", "unlimited"]
+    assert shown["acme"] == ["2", "1.5", "unlimited", "20", "unlimited", "1.5", "GiB"]
+    assert shown["(all"] == ["others)", "1", "0", *["unlimited"] * 4]
     assert shown["high"] == ["0s", "1.25"]
     assert shown["normal"] == ["5m", "1.6"]
     assert shown["low"] == ["never", "1.6"]
@@ -83,6 +84,7 @@ def test_programs_get_the_files_own_tables_in_seconds(pando: Pando, file: Path) 
             "limit": None,
             "max_jobs": 20,
             "requests_per_minute": None,
+            "max_storage": 1_610_612_736,
         }
     }
 

@@ -7,10 +7,10 @@ from factories import make_job
 
 from pando_shared import layout, lifecycle
 from pando_shared.codec import decode
-from pando_shared.errors import IllegalTransition, Unavailable
+from pando_shared.errors import IllegalTransition, JobQuotaExceeded, Unavailable
 from pando_shared.jobs import Job, JobState
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import NewJob, Store
 from pando_shared.store.stub import StubStore
 
 
@@ -66,14 +66,39 @@ def test_a_job_lost_from_the_store_meanwhile_keeps_its_record(storage: Storage) 
 def test_a_submission_that_the_store_refuses_leaves_nothing_to_recover(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise Unavailable("Redis is away")
 
     store = StubStore()
-    monkeypatch.setattr(store, "create_job", refuse)
+    monkeypatch.setattr(store, "create_jobs", refuse)
     with pytest.raises(Unavailable):
         lifecycle.submit(store, storage, make_job())
     assert storage.names("jobs") == []
+
+
+def test_jobs_that_are_too_many_leave_nothing_to_recover(storage: Storage) -> None:
+    store, new = StubStore(), [NewJob(make_job()) for _ in range(3)]
+    with pytest.raises(JobQuotaExceeded):
+        lifecycle.submit_all(store, storage, new, most_live=2)
+    assert storage.names("jobs") == []
+    assert lifecycle.submit_all(store, storage, new, most_live=3) == [each.job for each in new]
+    assert len(storage.names("jobs")) == 3
+
+
+def test_nor_do_jobs_of_which_storage_takes_some(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, new, write = StubStore(), [NewJob(make_job()) for _ in range(3)], storage.write
+
+    def fills_up(path: str, content: bytes) -> None:
+        if path == layout.job_record(new[2].job.id):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(storage, "write", fills_up)
+    with pytest.raises(OSError, match="No space"):
+        lifecycle.submit_all(store, storage, new)
+    assert storage.names("jobs") == store.list_jobs("acme") == []
 
 
 def test_the_store_remembers_what_storage_did_not_take(

@@ -56,6 +56,8 @@ def test_every_key_is_read() -> None:
         guaranteed = 1.5
         limit = 1.5
         max_jobs = 0
+        requests_per_minute = 60
+        max_storage = "2 GiB"
         """,
         "p",
     )
@@ -66,7 +68,7 @@ def test_every_key_is_read() -> None:
             Priority.NORMAL: default.classes[Priority.NORMAL],
             Priority.LOW: replace(default.classes[Priority.LOW], preempt_after_seconds=90.0),
         },
-        tenants={"acme": TenantPolicy(2.0, 1.5, 1.5, 0)},
+        tenants={"acme": TenantPolicy(2.0, 1.5, 1.5, 0, 60, 2 * 1024**3)},
         default_tenant=TenantPolicy(max_jobs=7),
         usage_half_life_seconds=86_400.0,
         fairness=0.25,
@@ -131,6 +133,40 @@ def test_what_is_no_duration(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ('"0 B"', 0),
+        ('"500 kB"', 500_000),
+        ('"1.5MB"', 1_500_000),
+        ('"2 TB"', 2 * 10**12),
+        ('"3KiB"', 3072),
+        ('"0.5 MiB"', 524_288),
+        ('"50 GiB"', 53_687_091_200),
+        ("12", 12),
+    ],
+)
+def test_sizes(written: str, size: int) -> None:
+    policy = parse_policy(f"[default_tenant]\nmax_storage = {written}", "p")
+    assert policy.default_tenant.max_storage_bytes == size
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *('""', '"5"', '"5  GB"', '"GB"', '"-5 GB"', '"5 gb"', '"5 PB"', '"never"', '"٣ GB"'),
+        *("-1", "1.5", "inf", "true", "[5]", f'"{"9" * 400} GB"', '"99999999 TB"'),
+    ],
+)
+def test_what_is_no_size(written: str) -> None:
+    said = problem(f"[default_tenant]\nmax_storage = {written}")
+    assert said.startswith("default_tenant.max_storage = ")
+    assert said.endswith(
+        ': must be a size of at least 0, such as "500 MB", "50 GiB" or a number of bytes, '
+        'or "unlimited"'
+    )
+
+
+@pytest.mark.parametrize(
     ("table", "line", "allowed"),
     [
         ("scheduling", "reserved_share = 0", "a finite number above 0 and at most 1"),
@@ -178,7 +214,7 @@ def test_a_limit_below_the_guarantee() -> None:
 def test_an_unknown_key_names_the_nearest() -> None:
     assert problem("[tenants.acme]\nwieght = 2") == (
         "tenants.acme.wieght: unknown key; did you mean weight? "
-        "there are weight, guaranteed, limit, max_jobs, requests_per_minute"
+        "there are weight, guaranteed, limit, max_jobs, requests_per_minute, max_storage"
     )
     assert "did you mean scheduling?" in problem("[schedulling]")
     assert "did you mean high?" in problem("[classes.hihg]\nmax_slowdown = 0")
@@ -264,6 +300,7 @@ def test_a_policy_as_tables_says_all() -> None:
             "limit": None,
             "max_jobs": None,
             "requests_per_minute": None,
+            "max_storage": None,
         }
     }
     assert document["classes"]["low"] == {"preempt_after": None, "max_slowdown": 1.6}

@@ -136,10 +136,10 @@ def test_a_tenants_live_jobs_are_counted(store: Store) -> None:
     for state in JobState:
         store.create_job(make_job(tenant="acme", state=state))
     store.create_job(make_job(tenant="other"))
-    assert [store.count_live(tenant) for tenant in ("acme", "other", "none")] == [len(live), 1, 0]
+    assert store.count_live("acme") == dict.fromkeys(live, 1)
     ended = store.create_job(make_job(tenant="other"))
     store.update_job(ended.id, lambda job: job.to(JobState.CANCELLED))
-    assert store.count_live("other") == 1
+    assert sum(store.count_live("other").values()) == 1
 
 
 def test_jobs_of_a_state_come_oldest_first(store: Store) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from pando_api.answers import body_of
+from pando_api.answers import STORAGE_QUOTA, body_of
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.file_upload import receive_file
 from pando_api.kept_files import remove_file
@@ -44,10 +44,15 @@ _FORM: dict[str, Any] = {
 }
 
 
-@router.post("", openapi_extra=_FORM)
-async def create_file(request: Request, services: ServicesDep, tenant: TenantDep) -> FileObject:
+@router.post("", openapi_extra=_FORM, responses=STORAGE_QUOTA)
+async def create_file(
+    request: Request,
+    services: ServicesDep,
+    tenant: TenantDep,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> FileObject:
     """Upload a JSON Lines file; it streams to storage."""
-    return FileObject.of(await receive_file(request, services, tenant))
+    return FileObject.of(await receive_file(request, services, tenant, idempotency_key))
 
 
 @router.get("")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 
 from pando_api import upload_completion, uploads
+from pando_api.answers import STORAGE_QUOTA
 from pando_api.dependencies import ServicesDep, TenantDep
 from pando_api.schemas.uploads import (
     UploadComplete,
@@ -38,13 +39,18 @@ _FORM: dict[str, Any] = {
 }
 
 
-@router.post("")
-def create_upload(body: UploadCreate, services: ServicesDep, tenant: TenantDep) -> UploadObject:
+@router.post("", responses=STORAGE_QUOTA)
+def create_upload(
+    body: UploadCreate,
+    services: ServicesDep,
+    tenant: TenantDep,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> UploadObject:
     """Announce a file that will come in parts, within an hour."""
-    return UploadObject.of(uploads.create_upload(services, tenant, body))
+    return UploadObject.of(uploads.create_upload(services, tenant, body, idempotency_key))
 
 
-@router.post("/{upload_id}/parts", openapi_extra=_FORM)
+@router.post("/{upload_id}/parts", openapi_extra=_FORM, responses=STORAGE_QUOTA)
 async def create_part(
     upload_id: str, request: Request, services: ServicesDep, tenant: TenantDep
 ) -> UploadPartObject:

@@ -9,11 +9,11 @@ from redis import Redis
 from redis.client import Pipeline
 
 from pando_shared.codec import decode, encode
-from pando_shared.errors import NotFound
+from pando_shared.errors import JobQuotaExceeded, NotFound
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import CheckpointRecord
-from pando_shared.store.base import Change
+from pando_shared.store.base import IDEMPOTENCY_SECONDS, Change, NewJob
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.changes import RedisChanges
@@ -23,8 +23,6 @@ from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.signals import wake
 from pando_shared.store.redis.webhooks import RedisWebhooks, write_deliveries
 from pando_shared.webhooks import Delivery, deliveries_of
-
-IDEMPOTENCY_SECONDS = 24 * 3600
 
 
 class RedisJobs(RedisRecords, RedisChanges, RedisEvents, RedisWebhooks):
@@ -42,24 +40,36 @@ class RedisJobs(RedisRecords, RedisChanges, RedisEvents, RedisWebhooks):
         self._foreseen_job = redis.register_script(script("foreseen_job"))
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
-        seen = None
-        if idempotency_key is not None:
-            seen = keys.idempotency(job.spec.tenant, idempotency_key)
+        return self.create_jobs([NewJob(job, idempotency_key)])[0] or job
 
-        def body(pipe: Pipeline) -> Job:
-            kept: Any = pipe.get(keys.job(job.id))
-            if kept is None and seen:
-                earlier: Any = pipe.get(seen)
-                kept = pipe.get(keys.job(earlier.decode())) if earlier else None
-            if kept is not None:
-                return decode(Job, kept)
+    def create_jobs(
+        self, new: Sequence[NewJob], *, most_live: int | None = None
+    ) -> list[Job | None]:
+        if not new:
+            return []
+        tenant = new[0].job.spec.tenant
+        watched = [keys.job(each.job.id) for each in new]
+        watched += [_seen(each) for each in new if each.idempotency_key is not None]
+        if most_live is not None:
+            # Every job that is added to the tenant's changes this key.
+            watched.append(keys.jobs_of(tenant))
+
+        def body(pipe: Pipeline) -> list[Job | None]:
+            kept = [_made_before(pipe, each) for each in new]
+            if any(kept):
+                return kept
+            if most_live is not None:
+                live = sum(self.count_live(tenant).values())
+                if live + len(new) > most_live:
+                    raise JobQuotaExceeded(tenant, live, most_live, len(new))
             pipe.multi()
-            self._write_new(pipe, job)
-            if seen:
-                pipe.set(seen, job.id, ex=IDEMPOTENCY_SECONDS)
-            return job
+            for each in new:
+                self._write_new(pipe, each.job)
+                if each.idempotency_key is not None:
+                    pipe.set(_seen(each), each.job.id, ex=IDEMPOTENCY_SECONDS)
+            return [each.job for each in new]
 
-        return transact(self._redis, [keys.job(job.id), *([seen] if seen else [])], body)
+        return transact(self._redis, watched, body)
 
     def job_created_with(self, tenant: str, idempotency_key: str) -> Job | None:
         earlier: Any = self._redis.get(keys.idempotency(tenant, idempotency_key))
@@ -149,10 +159,11 @@ class RedisJobs(RedisRecords, RedisChanges, RedisEvents, RedisWebhooks):
         texts: Any = self._members(keys=indexes, args=[keys.JOB_PREFIX])
         return oldest_first(decode(Job, text) for text in texts)
 
-    def count_live(self, tenant: str) -> int:
-        live = [keys.jobs_in(state) for state in JobState if not state.terminal]
-        count: Any = self._count_live(keys=[keys.jobs_of(tenant), *live])
-        return int(count)
+    def count_live(self, tenant: str) -> dict[JobState, int]:
+        live = [state for state in JobState if not state.terminal]
+        sets = [keys.jobs_in(state) for state in live]
+        counts: Any = self._count_live(keys=[keys.jobs_of(tenant), *sets])
+        return dict(zip(live, counts, strict=True))
 
     def count_jobs(self) -> dict[JobState, int]:
         with self._redis.pipeline() as pipe:
@@ -198,6 +209,18 @@ class RedisJobs(RedisRecords, RedisChanges, RedisEvents, RedisWebhooks):
         if change.checkpoint is not None:
             record = change.checkpoint
             pipe.hset(keys.checkpoints(job.id), record.id, encode(record))
+
+
+def _seen(new: NewJob) -> str:
+    return keys.idempotency(new.job.spec.tenant, new.idempotency_key or "")
+
+
+def _made_before(pipe: Pipeline, new: NewJob) -> Job | None:
+    kept: Any = pipe.get(keys.job(new.job.id))
+    if kept is None and new.idempotency_key is not None:
+        earlier: Any = pipe.get(_seen(new))
+        kept = pipe.get(keys.job(earlier.decode())) if earlier else None
+    return None if kept is None else decode(Job, kept)
 
 
 def _standing(job: Job) -> str:

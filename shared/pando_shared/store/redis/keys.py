@@ -19,11 +19,16 @@
 | pando:jobs:of:<tenant>            | zset   | ids of a tenant's jobs, by created_at              |
 | pando:jobs:group:[tenant, group]  | zset   | ids of the jobs of a tenant's group, by created_at |
 | pando:idempotency:[tenant, key]   | string | id of the job that was made; gone after a day      |
+| pando:idempotency:<kind>:[ , ]    | string | likewise of the file, or the upload                |
 | pando:files:<tenant>              | hash   | file id -> JSON                                    |
 | pando:upload:<upload>             | string | the upload, JSON; gone a day after its last change |
 | pando:models:<tenant>             | hash   | model name -> JSON                                 |
 | pando:keys                        | hash   | digest -> JSON                                     |
 | pando:requests:<tenant>           | hash   | tokens of its bucket of requests, and as of when   |
+| pando:failed_logins:<slot>         | hash   | likewise of wrong keys, for addresses of a slot    |
+| pando:stored:things:<tenant>      | hash   | "<kind> <id>" of what it keeps in storage -> bytes |
+| pando:stored:until:<tenant>       | zset   | those that count for a while only, by until when   |
+| pando:stored:sums:<tenant>        | hash   | kind -> the sum of its things' bytes               |
 | pando:webhooks:<tenant>           | hash   | endpoint id -> JSON                                |
 | pando:deliveries                  | hash   | delivery id -> JSON, until it has arrived          |
 | pando:deliveries:due              | zset   | their ids, by when they are to be tried            |
@@ -101,6 +106,14 @@ def idempotency(tenant: str, key: str) -> str:
     return f"pando:idempotency:{json.dumps([tenant, key])}"
 
 
+def file_idempotency(tenant: str, key: str) -> str:
+    return f"pando:idempotency:files:{json.dumps([tenant, key])}"
+
+
+def upload_idempotency(tenant: str, key: str) -> str:
+    return f"pando:idempotency:uploads:{json.dumps([tenant, key])}"
+
+
 def files(tenant: str) -> str:
     return f"pando:files:{tenant}"
 
@@ -115,6 +128,14 @@ def models(tenant: str) -> str:
 
 def requests(tenant: str) -> str:
     return f"pando:requests:{tenant}"
+
+
+def failed_logins(slot: int) -> str:
+    return f"pando:failed_logins:{slot}"
+
+
+def stored_bytes(tenant: str) -> list[str]:
+    return [f"pando:stored:{what}:{tenant}" for what in ("things", "until", "sums")]
 
 
 def webhooks(tenant: str) -> str:

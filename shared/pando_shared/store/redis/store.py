@@ -8,7 +8,6 @@ from pando_shared.store.redis.client import connect, reports_outages
 from pando_shared.store.redis.jobs import RedisJobs
 from pando_shared.store.redis.knowledge import RedisKnowledge
 from pando_shared.store.redis.leadership import RedisLeadership
-from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.request_buckets import RedisRequestBuckets
 from pando_shared.store.redis.samples import RedisSamples
 from pando_shared.store.redis.signals import RedisSignals
@@ -19,7 +18,6 @@ from pando_shared.store.redis.workers import RedisWorkers
 @reports_outages
 class RedisStore(
     RedisJobs,
-    RedisRecords,
     RedisRequestBuckets,
     RedisUploads,
     RedisWorkers,

@@ -7,19 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from pando_shared.clock import Clock
-from pando_shared.errors import NotFound
+from pando_shared.errors import JobQuotaExceeded, NotFound
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import CheckpointRecord
-from pando_shared.store.base import Change, JobChanges
+from pando_shared.store.base import Change, JobChanges, NewJob
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.stub.changes import ChangeFeed
 from pando_shared.store.stub.events import StubEvents
 from pando_shared.store.stub.records import StubRecords
+from pando_shared.store.stub.seen_keys import SeenKeys
 from pando_shared.store.stub.signals import StubSignals
 from pando_shared.store.stub.webhooks import StubWebhooks
 from pando_shared.webhooks import deliveries_of
-
-IDEMPOTENCY_SECONDS = 24 * 3600
 
 
 class StubJobs(StubRecords, StubSignals, StubWebhooks, StubEvents):
@@ -30,30 +29,43 @@ class StubJobs(StubRecords, StubSignals, StubWebhooks, StubEvents):
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         StubEvents.__init__(self, lock, self._jobs)
-        self._idempotency: dict[tuple[str, str], tuple[str, float]] = {}
+        self._job_keys = SeenKeys(clock)
         self._checkpoints: defaultdict[str, dict[str, CheckpointRecord]] = defaultdict(dict)
         self._unrecorded: set[str] = set()
         self._changes = ChangeFeed(changes_kept)
 
     def create_job(self, job: Job, idempotency_key: str | None = None) -> Job:
+        return self.create_jobs([NewJob(job, idempotency_key)])[0] or job
+
+    def create_jobs(
+        self, new: Sequence[NewJob], *, most_live: int | None = None
+    ) -> list[Job | None]:
         with self._lock:
-            if job.id in self._jobs:
-                return self._jobs[job.id]
-            if idempotency_key is not None:
-                seen = (job.spec.tenant, idempotency_key)
-                earlier, at = self._idempotency.get(seen, ("", 0.0))
-                if earlier in self._jobs and self._clock.now() - at < IDEMPOTENCY_SECONDS:
-                    return self._jobs[earlier]
-                self._idempotency[seen] = job.id, self._clock.now()
-            self._write(job)
+            kept = [self._made_before(each) for each in new]
+            if any(kept) or not new:
+                return kept
+            if most_live is not None:
+                tenant = new[0].job.spec.tenant
+                live = sum(self.count_live(tenant).values())
+                if live + len(new) > most_live:
+                    raise JobQuotaExceeded(tenant, live, most_live, len(new))
+            for each in new:
+                self._write(each.job)
+                if each.idempotency_key is not None:
+                    self._job_keys.remember(each.job.spec.tenant, each.idempotency_key, each.job.id)
             self.wake()
-            return job
+            return [each.job for each in new]
+
+    def _made_before(self, new: NewJob) -> Job | None:
+        if new.job.id in self._jobs:
+            return self._jobs[new.job.id]
+        if new.idempotency_key is None:
+            return None
+        return self.job_created_with(new.job.spec.tenant, new.idempotency_key)
 
     def job_created_with(self, tenant: str, idempotency_key: str) -> Job | None:
         with self._lock:
-            earlier, at = self._idempotency.get((tenant, idempotency_key), ("", 0.0))
-            fresh = self._clock.now() - at < IDEMPOTENCY_SECONDS
-            return self._jobs.get(earlier) if fresh else None
+            return self._jobs.get(self._job_keys.made_with(tenant, idempotency_key) or "")
 
     def restore_job(self, job: Job, events_stored: int = 0) -> bool:
         with self._lock:
@@ -150,11 +162,10 @@ class StubJobs(StubRecords, StubSignals, StubWebhooks, StubEvents):
             jobs = tuple(oldest_first(found))
             return JobChanges(jobs, (), self._changes.cursor, whole=written is None)
 
-    def count_live(self, tenant: str) -> int:
+    def count_live(self, tenant: str) -> dict[JobState, int]:
         with self._lock:
-            return sum(
-                job.spec.tenant == tenant and not job.state.terminal for job in self._jobs.values()
-            )
+            states = [job.state for job in self._jobs.values() if job.spec.tenant == tenant]
+        return {state: states.count(state) for state in JobState if not state.terminal}
 
     def count_jobs(self) -> dict[JobState, int]:
         return {state: len(self.jobs_in(state)) for state in JobState}

@@ -1,10 +1,11 @@
-"""How many requests tenants may still make, in memory."""
+"""How many requests tenants may still make, and wrong keys addresses try, in memory."""
 
 from __future__ import annotations
 
 import threading
 
 from pando_shared.store.base import Taken
+from pando_shared.store.login_slots import login_slot
 
 
 class StubRequestBuckets:
@@ -12,13 +13,28 @@ class StubRequestBuckets:
 
     def __init__(self, lock: threading.RLock):
         self._lock = lock
-        self._buckets: dict[str, tuple[float, float]] = {}
+        #: Of tenants by name, of addresses by slot: what was left, and when.
+        self._buckets: dict[str | int, tuple[float, float]] = {}
 
     def take_request(self, tenant: str, per_minute: int, now: float) -> Taken:
+        return self._take(tenant, per_minute, now)
+
+    def take_failed_login(self, address: str, per_minute: int, now: float) -> Taken:
+        return self._take(login_slot(address), per_minute, now)
+
+    def requests_left(self, tenant: str, per_minute: int, now: float) -> float:
+        return self._left(tenant, per_minute, now)
+
+    def _take(self, bucket: str | int, per_minute: int, now: float) -> Taken:
         with self._lock:
-            left, at = self._buckets.get(tenant, (float(per_minute), now))
-            left = min(left + max(0.0, now - at) * per_minute / 60, per_minute)
+            left = self._left(bucket, per_minute, now)
+            _, at = self._buckets.get(bucket, (left, now))
             taken = left >= 1
             left -= taken
-            self._buckets[tenant] = (left, max(at, now))
+            self._buckets[bucket] = (left, max(at, now))
             return Taken(taken, left)
+
+    def _left(self, bucket: str | int, per_minute: int, now: float) -> float:
+        with self._lock:
+            left, at = self._buckets.get(bucket, (float(per_minute), now))
+            return min(left + max(0.0, now - at) * per_minute / 60, per_minute)

@@ -25,7 +25,7 @@ class StubStore(StubJobs, StubUploads, StubWorkers, StubSamples, StubKnowledge, 
     def __init__(self, clock: Clock | None = None, *, changes_kept: int = CHANGES_KEPT):
         lock, clock = threading.RLock(), clock or SystemClock()
         StubSignals.__init__(self, lock)
-        StubRecords.__init__(self, lock)
+        StubRecords.__init__(self, lock, clock)
         StubWebhooks.__init__(self, lock)
         StubJobs.__init__(self, lock, clock, changes_kept)
         StubUploads.__init__(self, lock, clock)

@@ -120,6 +120,13 @@ def test_no_list_tells_of_what_others_have(
     assert lists >= 5
 
 
+def test_usage_is_ones_own(stranger: TestClient, mine: Mapping[str, str]) -> None:
+    own = stranger.get("/v1/usage").json()
+    assert own["tenant"] == "globex"
+    assert own["storage"]["used"] == own["jobs"]["validating_files"] == 0
+    assert error_of(stranger.get("/v1/usage/tenants"), 403)["code"] == "insufficient_scope"
+
+
 def test_what_is_the_sites_names_nobodys_things(
     stranger: TestClient, mine: Mapping[str, str]
 ) -> None:

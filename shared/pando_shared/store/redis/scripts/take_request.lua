@@ -1,4 +1,4 @@
--- Takes a request out of a tenant's bucket, if one is left.
+-- Takes a request out of a bucket, if one is left: a tenant's, or one of addresses for wrong keys.
 -- KEYS[1] hash: tokens left, and the time at which there were so many
 -- ARGV[1] requests a minute, which a full bucket holds too, ARGV[2] now in seconds
 -- Returns the tokens left, as text, and 1 if the request was taken, else 0.
