@@ -5,19 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 
 @dataclass(frozen=True)
+class Form:
+    """A file to upload, with the fields beside it."""
+
+    fields: Mapping[str, str]
+    filename: str
+    content: bytes
+
+    def encoded(self, boundary: str) -> bytes:
+        edge = f"--{boundary}\r\nContent-Disposition: form-data; name="
+        fields = "".join(f'{edge}"{name}"\r\n\r\n{text}\r\n' for name, text in self.fields.items())
+        head = f'{fields}{edge}"file"; filename="{self.filename}"\r\n\r\n'
+        return head.encode() + self.content + f"\r\n--{boundary}--\r\n".encode()
+
+
+@dataclass(frozen=True)
 class Request:
-    """`body` is sent as JSON."""
+    """`body` is sent as JSON, unless it is a form."""
 
     method: str
     path: str
     body: Any = None
+
+    def encoded(self) -> tuple[str, bytes]:
+        """Its type and its bytes."""
+        if isinstance(self.body, Form):
+            return "multipart/form-data; boundary=edge", self.body.encoded("edge")
+        return "application/json", b"" if self.body is None else json.dumps(self.body).encode()
 
 
 @dataclass(frozen=True)
@@ -48,10 +69,10 @@ class Connection:
 
     async def _send(self, request: Request) -> dict[str, str]:
         """Headers of the answer. Raises RuntimeError for any but 200."""
-        body = b"" if request.body is None else json.dumps(request.body).encode()
+        kind, body = request.encoded()
         head = (
             f"{request.method} {request.path} HTTP/1.1\r\nHost: localhost\r\n"
-            f"Authorization: Bearer {self._key}\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {self._key}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -18,14 +19,19 @@ WARN_FREE, FAIL_FREE = 0.10, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Room:
+    """Every file and folder takes an inode; `total_inodes` 0: this disk makes them as needed."""
+
     free_bytes: int
     total_bytes: int
+    free_inodes: int = 0
+    total_inodes: int = 0
 
 
 def room_at(path: Path) -> Room:
-    """Of the disk on which `path` lies, or would."""
-    usage = shutil.disk_usage(nearest(path))
-    return Room(usage.free, usage.total)
+    """Of the disk on which `path` lies, or would, for a user who is not root."""
+    place = nearest(path)
+    usage, inodes = shutil.disk_usage(place), os.statvfs(place)
+    return Room(usage.free, usage.total, inodes.f_favail, inodes.f_files)
 
 
 def nearest(path: Path) -> Path:
@@ -40,6 +46,12 @@ def disk_free(name: str, path: Path, room: Room) -> Finding:
         f"({100 * share:.0f} %) at {path}"
     )
     mend = "Delete what is not needed (`pando files`, old logs), or move it to a larger disk."
+    inodes = room.free_inodes / room.total_inodes if room.total_inodes else 1.0
+    if inodes < min(share, WARN_FREE):
+        share = inodes
+        found += (
+            f", but {100 * inodes:.0f} % of its inodes, which every file and folder takes one of"
+        )
     if share < FAIL_FREE:
         return fail(name, found, mend)
     return warn(name, found, mend) if share < WARN_FREE else ok(name, found)

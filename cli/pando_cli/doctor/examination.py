@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 import httpx
 
-from pando_cli.doctor import clock_skew, fleet, ports, redis_state, service
+from pando_cli.doctor import clock_skew, fleet, ports, preparing, redis_state, service
 from pando_cli.doctor.deadline import Check, run_within
 from pando_cli.doctor.disk import (
     STORAGE,
@@ -133,18 +133,27 @@ def _fleet(
         return [
             fleet.workers(fleet.signs_of_api(api.workers, time.time())),
             fleet.unknown_scheduler(why),
+            preparing.unknown("only Redis leads to those that prepare data; set PANDO_REDIS_URL"),
         ]
     asked = redis is not None or api is not None
     why = "neither Redis nor the API tells" if asked else subject.nothing_runs
-    return [fleet.unknown_workers(why), fleet.unknown_scheduler(why)]
+    return _unknown_fleet(why)
 
 
 def _fleet_in_store(redis: RedisFacts, url: str, subject: Subject) -> list[Finding]:
     store = RedisStore(url)
     try:
         signs = fleet.signs_in_store(store, subject.settings, redis.now)
-        return [fleet.workers(signs), fleet.scheduler(store.leader())]
+        return [
+            fleet.workers(signs),
+            fleet.scheduler(store.leader()),
+            preparing.preparing_in_store(store, url, redis.now),
+        ]
     except Unavailable as error:
-        return [fleet.unknown_workers(error.message), fleet.unknown_scheduler(error.message)]
+        return _unknown_fleet(error.message)
     finally:
         store.close()
+
+
+def _unknown_fleet(why: str) -> list[Finding]:
+    return [fleet.unknown_workers(why), fleet.unknown_scheduler(why), preparing.unknown(why)]

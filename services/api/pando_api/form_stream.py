@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Callable
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,24 +14,33 @@ from pando_shared.settings import MIB
 
 #: Bytes gathered before a thread is asked to write them.
 _WRITE_BYTES = 1 * MIB
+#: Takes pieces of a file, and its size with them; called in a thread, one call after the other.
+Sink = Callable[[list[bytes], int], None]
+
 #: What a form may hold beside the file itself.
 _FORM_BYTES = 1 * MIB
 
 
-def refuse_announced(request: Request, limit: int, refusal: TooLarge) -> None:
-    """Raises `refusal`, before anything is read, if the body is announced to be too long."""
+def refuse_announced(request: Request, limit: int, refusal: TooLarge) -> int:
+    """Raises `refusal`, before anything is read, if the body is announced to be too long.
+
+    Returns how many bytes its file has at least, by that announcement.
+    """
     announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit + _FORM_BYTES:
+    least = int(announced) - _FORM_BYTES if announced.isdecimal() else 0
+    if least > limit:
         raise refusal
+    return max(1, least)
 
 
 async def copy_file(
-    request: Request, form: MultipartForm, stream: IO[bytes], limit: int, refusal: TooLarge
+    request: Request, form: MultipartForm, write: Sink, limit: int, refusal: TooLarge
 ) -> int:
-    """Write the form's file to `stream`; returns its size in bytes.
+    """Hand the form's file to `write`; returns its size in bytes.
 
     Raises `refusal` beyond `limit`, InvalidRequest if there is too much around the file: headers
-    and names of fields stay in memory, and a body in chunks announces no length.
+    and names of fields stay in memory, and a body in chunks announces no length. What `write`
+    raises passes through.
     """
     size = received = 0
     pending: list[bytes] = []
@@ -50,8 +59,8 @@ async def copy_file(
                 "fields that the route knows"
             )
         if pending_bytes >= _WRITE_BYTES:
-            await run_in_threadpool(stream.writelines, pending)
+            await run_in_threadpool(write, pending, size)
             pending, pending_bytes = [], 0
     form.finish()
-    await run_in_threadpool(stream.writelines, pending)
+    await run_in_threadpool(write, pending, size)
     return size

@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pando_api.errors import TooLarge, error_response
 from pando_api.metrics import Metrics
+from pando_api.request_trace import note_answer, request_span
 from pando_shared.log_context import log_context
+from pando_shared.tracing import current_span
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +32,15 @@ _SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    # An answer is data: shown as a page it may load, run and send nothing.
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
 class RequestContext:
-    """Names the request, measures and logs it, and turns an unforeseen exception into an answer."""
+    """Names, measures, traces and logs a request, and turns an unforeseen error into an answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
         self.app = app
@@ -46,7 +52,8 @@ class RequestContext:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
-        with log_context(request_id=request_id):
+        is_probe = scope["path"] in _PROBES
+        with log_context(request_id=request_id), request_span(scope, is_probe=is_probe):
             await self._answer(request_id, scope, receive, send)
 
     async def _answer(self, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,8 +76,9 @@ class RequestContext:
             await self.app(scope, receive, send_decorated)
         except ClientDisconnect:
             log.info("the client went away")
-        except Exception:
+        except Exception as error:
             log.exception("the request failed: %s %s", scope["method"], scope["path"])
+            current_span().failed_by(error)
             if status:
                 raise
             message = f"something went wrong here; the log has it under request id {request_id}"
@@ -79,6 +87,7 @@ class RequestContext:
         finally:
             seconds = time.perf_counter() - began
             self.metrics.observe_request(scope, status, seconds)
+            note_answer(scope, status)
             _log_access(scope["method"], scope["path"], status, seconds)
 
 

@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx
 import pytest
+from celery.contrib.testing.worker import start_worker
 from factories import make_worker
 from fake_service import CONFIG, FakeService, Outcome, Pando
 from redis import Redis
-from redis_process import free_port
+from redis_process import RedisProcess, free_port
 
 from pando_cli import client_config, stack_record
 from pando_cli.commands import doctor
@@ -23,9 +25,10 @@ from pando_cli.doctor.examination import examine
 from pando_cli.home import Home
 from pando_cli.stack import home_lock
 from pando_cli.stack_record import StackRecord
+from pando_shared.store.messages import PREPARE_QUEUE, make_celery
 from pando_shared.store.redis import RedisStore
 
-NAMES_OF_A_STACK = ("Redis", "API", "workers", "scheduler")
+NAMES_OF_A_STACK = ("Redis", "API", "workers", "scheduler", "prepare")
 
 
 @pytest.fixture
@@ -36,10 +39,22 @@ def alone(pando: Pando, monkeypatch: pytest.MonkeyPatch) -> Pando:
     return pando
 
 
+@pytest.fixture(scope="module")
+def prepares(redis_process: RedisProcess) -> Iterator[str]:
+    """The name of a Celery worker that takes what is to be prepared; there is nothing."""
+    app = make_celery(redis_process.url)
+    name = "prepare-here-1"
+    with start_worker(
+        app, pool="solo", hostname=f"{name}@here", queues=[PREPARE_QUEUE], perform_ping_check=False
+    ):
+        yield name
+
+
 @pytest.fixture
 def stack(
     service: FakeService,
     pando: Pando,
+    prepares: str,
     redis_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,7 +91,7 @@ def test_a_stack_that_is_well(stack: Pando) -> None:
     assert done.code == 0
     found = statuses(done)
     asked = [name for name in found if name.split()[0] in NAMES_OF_A_STACK]
-    assert len(asked) == 14
+    assert len(asked) == 15
     assert {found[name] for name in [*asked, "clock", "storage"]} == {"ok"}
 
 
@@ -111,7 +126,8 @@ def test_without_redis_the_api_tells_of_workers(
     service.on("GET", "/workers", {"data": [worker]})
     done = stack("doctor", "--json")
     found = statuses(done)
-    assert (found["workers"], found["scheduler"], found["Redis"]) == ("ok", "skipped", "skipped")
+    assert found["workers"] == "ok"
+    assert {found[name] for name in ("scheduler", "prepare", "Redis")} == {"skipped"}
     assert (found["storage"], found["base models"]) == ("skipped", "skipped")
     assert done.code == 0
 
@@ -195,3 +211,8 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_process_that_prepares_data_is_named(stack: Pando, prepares: str) -> None:
+    findings = {finding["name"]: finding for finding in stack("doctor", "--json").json["findings"]}
+    assert findings["prepare"]["found"] == f"{prepares} answers; no job waits"

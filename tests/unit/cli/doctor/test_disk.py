@@ -25,6 +25,19 @@ def test_free_room(tmp_path: Path, free: int, status: Status) -> None:
     assert disk_free("disk", tmp_path, Room(free, 1000)).status is status
 
 
+@pytest.mark.parametrize(
+    ("inodes", "status"), [(500, Status.OK), (99, Status.WARN), (19, Status.FAIL)]
+)
+def test_inodes_run_out_too(tmp_path: Path, inodes: int, status: Status) -> None:
+    found = disk_free("disk", tmp_path, Room(900, 1000, inodes, 1000))
+    assert found.status is status
+    assert ("of its inodes" in found.found) is (status is not Status.OK)
+
+
+def test_a_disk_that_makes_inodes_as_needed(tmp_path: Path) -> None:
+    assert disk_free("disk", tmp_path, Room(900, 1000, 0, 0)).status is Status.OK
+
+
 def test_a_home_that_is_not_there_yet_has_the_disk_it_will_lie_on(tmp_path: Path) -> None:
     assert "GiB" in home_disk(tmp_path / "not" / "yet").found
 
