@@ -3,69 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from compose_cluster import ROOT, ComposeCluster, eventually, run
+from compose_cluster import ComposeCluster, eventually, run
+from compose_jobs import get, messages, start, succeed, upload, wait_for_step, workers
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 OURS = ("api", "scheduler", "prepare", "worker")
-ENDED = ("succeeded", "failed", "cancelled")
-#: Longer than any job here takes beside another on two busy cores.
-PATIENCE_SECONDS = 300.0
-
-
-def upload(cluster: ComposeCluster, name: str = "pirate") -> str:
-    path = ROOT / "examples" / "demo" / f"{name}.jsonl"
-    return cluster.client.files.create(file=path, purpose="fine-tune").id
-
-
-def start(cluster: ComposeCluster, file: str, adapter: str = "lora", epochs: int = 1) -> str:
-    hyperparameters: Any = {"n_epochs": epochs, "batch_size": 8}
-    method: Any = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
-    job = cluster.client.fine_tuning.jobs.create(
-        model="tiny", training_file=file, method=method, extra_body={"adapter": {"type": adapter}}
-    )
-    return job.id
-
-
-def get(cluster: ComposeCluster, job_id: str) -> Any:
-    return cluster.client.fine_tuning.jobs.retrieve(job_id)
-
-
-def succeed(cluster: ComposeCluster, job_id: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while (job := get(cluster, job_id)).status != "succeeded":
-        assert job.status not in ENDED, f"{job_id} ended as {job.status}: {job.error}"
-        assert time.monotonic() < deadline, f"{job_id} is still {job.status}: {job}"
-        time.sleep(0.5)
-    return job
-
-
-def wait_for_step(cluster: ComposeCluster, job_id: str, step: int) -> None:
-    def reached() -> bool:
-        job = get(cluster, job_id)
-        assert job.status not in ENDED, f"{job_id} ended before it could be disturbed: {job}"
-        return bool(job.progress["step"] >= step)
-
-    eventually(reached, PATIENCE_SECONDS, f"{job_id} did not get to step {step}")
-
-
-def messages(cluster: ComposeCluster, job_id: str) -> list[str]:
-    """What the job's events say, oldest first."""
-    events = cluster.client.fine_tuning.jobs.list_events(job_id, limit=100)
-    return [event.message for event in events][::-1]
-
-
-def workers(cluster: ComposeCluster) -> list[str]:
-    """Ids of those that are alive."""
-    headers = {"Authorization": f"Bearer {cluster.api_key}"}
-    found = httpx.get(f"{cluster.url}/v1/workers", headers=headers).json()["data"]
-    return [worker["id"] for worker in found if worker["alive"]]
 
 
 def test_the_stock_client_trains_all_methods_and_talks_to_what_comes_of_it(
@@ -135,6 +81,7 @@ def test_more_workers_share_the_work_and_prometheus_finds_them(cluster: ComposeC
         return (
             found.get("api") == ["up"]
             and found.get("scheduler") == ["up"]
+            and found.get("prepare") == ["up"]
             and found.get("worker") == ["up", "up"]
         )
 
@@ -236,35 +183,3 @@ def test_for_development_the_containers_run_this_checkout(cluster: ComposeCluste
     eventually(cluster.ready, 60, "the API is not ready")
     where = cluster.inside("api", "python", "-c", "import pando_api; print(pando_api.__file__)")
     assert where.startswith("/src/services/api/")
-
-
-def test_a_backup_restores_everything_on_an_empty_machine(
-    cluster: ComposeCluster, tmp_path: Path
-) -> None:
-    """By the commands of docs/containers.md."""
-    cluster.up()
-    file = upload(cluster, "owl")
-    done = succeed(cluster, start(cluster, file))
-    halfway = start(cluster, file, epochs=8)
-    wait_for_step(cluster, halfway, 10)
-    (api,) = cluster.containers("api")
-    folder = ("--gzip", "--directory", "/var/lib/pando")
-    backup = tmp_path / "pando.tar.gz"
-    with backup.open("wb") as stream:
-        save = ["docker", "exec", api, "tar", "--create", *folder, "storage"]
-        # 1: a file changed while it was read, as files of jobs that train do.
-        assert subprocess.run(save, stdout=stream, check=False).returncode in (0, 1)
-    cluster.compose("down", "--volumes")
-    cluster.compose("up", "--detach", "redis", "api")
-    eventually(cluster.ready, 60, "the API is not ready")
-    (api,) = cluster.containers("api")
-    with backup.open("rb") as stream:
-        restore = ["docker", "exec", "--interactive", api, "tar", "--extract", *folder]
-        subprocess.run(restore, stdin=stream, check=True)
-    cluster.inside("api", "pando", "recover")
-    cluster.up()
-    client = cluster.client  # of the key that was in the backup
-    assert client.fine_tuning.jobs.retrieve(done.id).status == "succeeded"
-    said = client.completions.create(model=done.fine_tuned_model, prompt="Who", max_tokens=4)
-    assert said.choices[0].text
-    succeed(cluster, halfway)

@@ -52,3 +52,29 @@ def test_compose_gives_every_service_json_and_takes_another_format() -> None:
         level = re.fullmatch(r"\$\{PANDO_LOG_LEVEL:-(\w+)\}", environment["PANDO_LOG_LEVEL"])
         assert level
         assert level[1] == Settings.model_fields["log_level"].default
+
+
+def test_compose_hands_on_what_the_page_says_of_traces() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    names = re.findall(r"^\| `((?:PANDO_OTLP|OTEL)_\w+)`", page, re.MULTILINE)
+    assert len(names) >= 4
+    for file in ("docker-compose.yml", "deploy/docker-compose.worker.yml"):
+        services = yaml.safe_load((ROOT / file).read_text())["services"]
+        ours = [service for service in services.values() if "PANDO_REDIS_URL" in str(service)]
+        assert ours
+        for service in ours:
+            assert set(names) <= service["environment"].keys()
+
+
+def test_the_page_names_every_span_and_no_other() -> None:
+    """Those of the API's requests are named by their routes."""
+    page = (ROOT / "docs" / "operating.md").read_text()
+    made = re.compile(r'span\((?:[\w.]+, )*\s*"([a-z ]+)"|^    \w+: "([a-z ]+)",$', re.MULTILINE)
+    files = [
+        path
+        for service in ("api", "scheduler", "worker")
+        for path in (ROOT / "services" / service).rglob("*.py")
+        if "pando_shared.tracing" in path.read_text() or "job_spans" in path.read_text()
+    ]
+    names = {name for path in files for found in made.findall(path.read_text()) for name in found}
+    assert set(re.findall(r"^\| `([a-z]+ [a-z ]+)` \|", page, re.MULTILINE)) == names - {""}

@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 def test_every_test_that_the_page_names_is_there() -> None:
     table = PAGE.partition("## Attacks")[2].partition("## What is left")[0]
-    named = re.findall(r"`((?:unit|property|e2e|containers)/[\w/.]*)`", table)
+    named = re.findall(r"`((?:unit|property|integration|e2e|containers)/[\w/.]*)`", table)
     assert len(named) > 15
     for name in named:
         found = ROOT / "tests" / name
