@@ -58,10 +58,11 @@ bench: setup ## Compare with training one job after another; ARGS="--json FILE"
 chaos: setup ## Break a cluster at random while jobs train; ARGS="--minutes 20 --faults 200"
 	PYTHONPATH=tests/support $(BIN)/python -m chaos $(ARGS)
 
-fuzz: setup ## Hold the API against its document with thousands of requests, other ones each time
+fuzz: setup ## Hold the API against its document, and break uploads, by thousands, other ones each time
 	@seed=$${PANDO_FUZZ_SEED:-$$(date +%s)}; echo "PANDO_FUZZ_SEED=$$seed repeats this"; \
 	PANDO_FUZZ_SEED=$$seed PANDO_FUZZ_CASES=1000 PANDO_FUZZ_WALKS=1000 \
-		$(BIN)/python -m pytest --timeout 0 tests/contract $(ARGS)
+		PANDO_HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest --timeout 0 -s \
+		tests/contract tests/integration/test_hostile_run.py $(ARGS)
 
 images: ## Build the images pando-api, pando-scheduler and pando-worker; needs Docker
 	for service in api scheduler worker; do \

@@ -11,7 +11,9 @@ PandoError
 ├── Conflict                  the object's state does not allow the change
 │   ├── IllegalTransition
 │   └── StaleEpoch            a writer that lost its lease; its write is refused
+├── JobQuotaExceeded          the tenant has as many jobs as it may have
 ├── Unavailable               try again later
+├── NoDevice                  this machine lacks what it was told to train on
 └── TrainingFailed            one job's training cannot go on; neighbours can
 """
 
@@ -82,8 +84,25 @@ class StaleEpoch(Conflict):
     code = "stale_epoch"
 
 
+class JobQuotaExceeded(PandoError):
+    """`live` jobs of a tenant have not ended, of `most`; `wanted` more were asked for."""
+
+    code = "job_quota_exceeded"
+
+    def __init__(self, tenant: str, live: int, most: int, wanted: int):
+        asked = "" if wanted == 1 else f", {wanted} more were asked for"
+        super().__init__(
+            f"tenant {tenant} has {live} jobs that have not ended and may have {most}{asked}; "
+            "wait until one ends or cancel one, or ask the operator for a higher max_jobs"
+        )
+
+
 class Unavailable(PandoError):
     code = "unavailable"
+
+
+class NoDevice(PandoError):
+    code = "no_device"
 
 
 class TrainingFailed(PandoError):

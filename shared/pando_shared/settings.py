@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -32,6 +33,22 @@ class Settings(BaseSettings):
     port: PositiveInt = 8000
     max_upload_bytes: PositiveInt = 512 * MIB
     sample_timeout_seconds: PositiveFloat = 120.0
+    stall_seconds: PositiveFloat = Field(
+        default=60.0,
+        description="a request is ended whose head is not here after so long, or whose body brings "
+        "less than 32 KiB in it",
+    )
+
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="proxies in front of the API, with commas between, as 127.0.0.1,10.0.0.0/8: "
+        "what their X-Forwarded-For says is believed; default: none",
+    )
+    failed_logins_per_minute: NonNegativeInt = Field(
+        default=20,
+        description="wrong API keys that an address may send in a minute before further wrong ones "
+        "are answered with 429; 0: any number",
+    )
 
     round_seconds: PositiveFloat = 20.0
     lease_seconds: PositiveFloat = 15.0
@@ -98,6 +115,12 @@ class Settings(BaseSettings):
         default="INFO", description="least level that is logged; DEBUG is of Pando's own lines only"
     )
 
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="collector that traces are sent to by OTLP over HTTP, as http://collector:4318 "
+        "(docs/operating.md); default: there are no traces",
+    )
+
     @field_validator("models", mode="before")
     @classmethod
     def _parse_models(cls, value: object) -> object:
@@ -109,7 +132,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"PANDO_MODELS wants NAME=PATH pairs, got {value!r}")
         return {name.strip(): path.strip() for name, _, path in pairs}
 
-    @field_validator("webhook_allow", "integrations", mode="before")
+    @field_validator("webhook_allow", "trusted_proxies", "integrations", mode="before")
     @classmethod
     def _parse_list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -121,7 +144,14 @@ class Settings(BaseSettings):
     def _any_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("policy_file", "mlflow_tracking_uri", mode="before")
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _reachable_by_http(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+            raise ValueError(f"it wants a URL such as http://collector:4318, got {value!r}")
+        return value
+
+    @field_validator("policy_file", "mlflow_tracking_uri", "otlp_endpoint", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         """An empty variable is none: composed environments have no way to leave one out."""

@@ -43,6 +43,9 @@ class Worker:
     probe: Probe | None = None
     #: `host:port` where Prometheus finds it; None: it serves no metrics.
     metrics_address: str | None = None
+    #: The incarnation that the kernel killed last because memory ran out: this one or the one
+    #: before; None: that is not known of any.
+    killed_for_memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from pando_shared.forecasts import Forecast, Usage
 from pando_shared.jobs import Job, JobState, Lease
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.reports import JobService, RoundReport
-from pando_shared.store import Change, Store
+from pando_shared.store import Change, NewJob, Store
 from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
+from pando_shared.stored_bytes import file_thing
 from pando_shared.uploads import Upload, UploadPart
 from pando_shared.webhooks import EVENT_TYPES, Delivery, WebhookEndpoint
 from pando_shared.workers import Assignment, Round, SampleChunk
@@ -47,7 +48,9 @@ groups = st.sampled_from([None, "sweep-a", "sweep-b"])
 def change(job: Job, state: JobState | None, lease: Lease | None, said: int) -> Change:
     moved = job if state is None else job.to(state)
     moved = replace(moved, lease=moved.lease if lease is None else lease, epoch=job.epoch + 1)
-    model = ModelRecord(f"ft:{job.id}", job.spec.tenant, "tiny", job.id, "lora", "p", EPOCH_START)
+    model = ModelRecord(
+        f"ft:{job.id}", job.spec.tenant, "tiny", job.id, "lora", "p", EPOCH_START, said
+    )
     checkpoint = CheckpointRecord(f"ckpt-{said}", job.id, "m", said, EPOCH_START)
     return Change(
         moved,
@@ -107,6 +110,9 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
     part = UploadPart(f"part_{number}", number, at)
     choices: dict[str, Call] = {
         "create_job": lambda s: s.create_job(job, key),
+        "create_jobs": lambda s: s.create_jobs(
+            [NewJob(job, key), NewJob(replace(job, id=f"{job_id}-{number}"))], most_live=4
+        ),
         "restore_job": lambda s: s.restore_job(job),
         "update_job": lambda s: s.update_job(job_id, lambda j: change(j, state, lease, number)),
         "leave_job": lambda s: s.update_job(job_id, lambda j: j),
@@ -114,6 +120,12 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
         "trim_events": lambda s: s.trim_events(job_id, number, number + len(worker_id)),
         "restore_behind": lambda s: s.restore_job(job, number),
         "put_file": lambda s: s.put_file(file),
+        "create_file": lambda s: s.create_file(file, "key"),
+        "create_upload": lambda s: s.create_upload(upload, "key"),
+        "hold_bytes": lambda s: s.hold_bytes(
+            tenant, file_thing(f"file-{number % 3}"), number, most=6, now=at, until=at + number
+        ),
+        "release_bytes": lambda s: s.release_bytes(tenant, file_thing(f"file-{number % 3}")),
         "delete_file": lambda s: s.delete_file(tenant, file.id),
         "put_upload": lambda s: s.put_upload(upload),
         "add_part": lambda s: s.update_upload(upload.id, lambda u: u.with_part(part, EPOCH_START)),
@@ -155,15 +167,19 @@ def writes(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, Call]:
 
 #: What meets in one script, so that calls on the same thing are frequent.
 FAMILIES = {
-    "jobs": ("create_job", "update_job", "update_job", "update_job", "restore_job"),
+    "jobs": ("create_job", "create_jobs", "update_job", "update_job", "update_job", "restore_job"),
     "history": ("create_job", "append_events", "update_job", "delete_model"),
     "archive": (
         *("restore_behind", "create_job", "append_events", "append_events", "update_job"),
         *("trim_events", "trim_events"),
     ),
     "rounds": ("plan_round", "plan_round", "begin_round", "withdraw_round", "end_round"),
-    "records": ("put_file", "delete_file", "put_key", "put_worker", "remove_worker"),
-    "uploads": ("put_upload", "add_part", "add_part", "cancel_upload"),
+    "records": ("put_file", "create_file", "delete_file", "put_key", "put_worker", "remove_worker"),
+    "uploads": ("put_upload", "create_upload", "add_part", "add_part", "cancel_upload"),
+    "stored": (
+        *("put_file", "delete_file", "hold_bytes", "hold_bytes", "release_bytes"),
+        *("create_job", "update_job", "update_job", "delete_model", "put_upload", "add_part"),
+    ),
     "webhooks": (
         *("put_endpoint", "put_endpoint", "delete_endpoint", "fail_endpoint"),
         *("create_job", "update_job", "update_job", "put_off", "drop_delivery", "claim"),
@@ -217,6 +233,11 @@ def everything(store: Store) -> dict[str, object]:
             seen[f"group {tenant} {group}"] = store.jobs_of_group(tenant, group)
         seen[f"endpoints {tenant}"] = store.list_endpoints(tenant)
         seen[f"made {tenant}"] = store.job_created_with(tenant, "key")
+        seen[f"file made {tenant}"] = store.file_created_with(tenant, "key")
+        seen[f"upload made {tenant}"] = store.upload_created_with(tenant, "key")
+        for later in (0, 2, 5):
+            stored = store.stored_bytes(tenant, EPOCH_START + later)
+            seen[f"stored {tenant} {later}"] = stored
         seen[f"files {tenant}"] = store.list_files(tenant)
         seen[f"models {tenant}"] = store.list_models(tenant)
         seen[f"file {tenant}"] = outcome(store, lambda s, t=tenant: s.get_file(t, "file-1"))

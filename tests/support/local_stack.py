@@ -19,7 +19,7 @@ from redis import Redis
 
 PANDO = Path(sys.executable).parent / "pando"
 #: What would lead a command to another stack than the home's.
-_ELSEWHERE = ("PANDO_URL", "PANDO_API_KEY", "PANDO_REDIS_URL", "PANDO_STORAGE_URL")
+ELSEWHERE = ("PANDO_URL", "PANDO_API_KEY", "PANDO_REDIS_URL", "PANDO_STORAGE_URL")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LocalStack:
     up: Mapping[str, Any] = field(default_factory=dict)
 
     def pando(self, *arguments: str, **environment: str) -> Done:
-        clean = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+        clean = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
         own = {"PANDO_HOME": str(self.home), "OMP_NUM_THREADS": "1", **self.environment}
         done = subprocess.run(
             [PANDO, *arguments],

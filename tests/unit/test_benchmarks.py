@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def _benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
 
 
@@ -75,6 +76,25 @@ def test_api(tmp_path: Path) -> None:
     assert 0 < told["streams"]["seconds_until_all_have_an_event"] < 60
     assert told["memory"]["rss_after"] > 0
     assert "per second" in printed
+
+
+def test_api_soak(tmp_path: Path) -> None:
+    printed, told = smoke("api_soak.py", tmp_path)
+    tenths = told["tenths"]
+    assert len(tenths) == 10
+    assert 400 <= tenths[-1]["requests"] == sum(told["asked"].values())
+    assert set(told["asked"]) == {
+        *("reads", "lists", "creates", "cancels", "uploads", "deletes", "streams")
+    }
+    assert "growth: " in printed
+
+
+def test_growth_is_a_slope() -> None:
+    from api_soak import growth
+
+    rows = [{"requests": number * 10_000, "rss": 5_000 + number * 30} for number in range(10)]
+    rows[0]["rss"] = 0
+    assert growth(rows) == pytest.approx(300)
 
 
 def test_knowledge(tmp_path: Path) -> None:

@@ -70,26 +70,29 @@ def redis_spec(config: Path) -> ServiceSpec:
 
 def service_specs(plan: StackPlan, environment: Mapping[str, str]) -> list[ServiceSpec]:
     """API, scheduler, the worker that prepares data, and one that trains for each device."""
-    ports = iter(free_ports(plan.host, 1 + len(plan.devices)))
+    ports = iter(free_ports(plan.host, 2 + len(plan.devices)))
 
-    def measured(name: str, script: str, tier: Tier, own: Mapping[str, str]) -> ServiceSpec:
+    def measured(
+        name: str, command: tuple[str, ...], tier: Tier, own: Mapping[str, str]
+    ) -> ServiceSpec:
         """A service that serves its metrics on a port of its own."""
         port = next(ports)
         variables = {**environment, **own, "PANDO_METRICS_PORT": str(port)}
         url = f"{plan.url_of(port)}/metrics"
-        return ServiceSpec(name, (_script(script),), tier, variables, url)
+        return ServiceSpec(name, command, tier, variables, url)
 
-    api, prepare = (_script("pando-api"),), (_script("pando-worker"), "--prepare")
+    api, scheduler = (_script("pando-api"),), (_script("pando-scheduler"),)
+    worker = (_script("pando-worker"),)
     specs = [
         ServiceSpec("api", api, Tier.SERVICE, environment, f"{plan.url}/metrics"),
-        measured("scheduler", "pando-scheduler", Tier.SERVICE, {}),
-        ServiceSpec("prepare", prepare, Tier.WORKER, environment),
+        measured("scheduler", scheduler, Tier.SERVICE, {}),
+        measured("prepare", (*worker, "--prepare"), Tier.WORKER, {}),
     ]
     for device in plan.devices:
         name = f"worker-{device.replace(':', '')}"
         own = {"PANDO_DEVICE": device, "PANDO_WORKER_ID": worker_id(device)}
         own |= _threads(device) | _allocator(device)
-        specs.append(measured(name, "pando-worker", Tier.WORKER, own))
+        specs.append(measured(name, worker, Tier.WORKER, own))
     return specs
 
 

@@ -26,7 +26,15 @@ FAILURES: Responses = {
     507: _failure("The storage is full; nothing was kept."),
 }
 #: Of what makes jobs.
-QUOTA: Responses = {429: _failure("You have as many jobs as you may have, or ask too often.")}
+QUOTA: Responses = {
+    429: _failure(
+        "You have as many jobs, or keep as much in storage, as you may, or ask too often."
+    )
+}
+#: Of what keeps bytes.
+STORAGE_QUOTA: Responses = {
+    429: _failure("You keep as much in storage as you may, or ask too often.")
+}
 #: Of what only tells whether the service is well.
 NOT_READY: Responses = {503: FAILURES[503]}
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pando_api import answers, errors
 from pando_api.background import while_serving
 from pando_api.event_watch import EventWatch
+from pando_api.failed_logins import FailedLogins
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.middleware import BodyLimit, RequestContext
@@ -19,6 +20,7 @@ from pando_api.routes import (
     chat,
     checkpoints,
     completions,
+    docs,
     estimate,
     events,
     files,
@@ -30,10 +32,12 @@ from pando_api.routes import (
     queue,
     sweeps,
     uploads,
+    usage,
     webhooks,
     workers,
 )
 from pando_api.services import Services
+from pando_api.storage_quota import StorageQuota
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.policy_file import PolicyFile
@@ -58,6 +62,7 @@ _TENANT_ROUTERS = (
     chat.router,
     workers.router,
     queue.router,
+    usage.router,
     webhooks.router,
     keys.router,
 )
@@ -78,6 +83,9 @@ def create_app(
         generate_unique_id_function=operation_id,
         version=version("pando-api"),
         summary="Trains many adapters on one frozen base. Speaks OpenAI's fine-tuning protocol.",
+        # FastAPI's own pages load scripts from another host.
+        docs_url=None,
+        redoc_url=None,
     )
     measured = Metrics(store, settings, clock)
     policies = PolicyFile(settings.policy_file, clock)
@@ -90,8 +98,11 @@ def create_app(
         catalogue,
         clock,
         measured,
+        policies,
         quota,
         RequestRate(policies, store, clock),
+        FailedLogins(store, clock, measured, settings.failed_logins_per_minute),
+        StorageQuota(policies, store, clock),
         EventWatch(store),
         started_at=SystemClock().now(),
     )
@@ -99,6 +110,7 @@ def create_app(
         app.include_router(router, responses=answers.FAILURES)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(docs.router)
     errors.install(app)
     app.openapi = document_of(app)  # type: ignore[method-assign]
     streamed = (files.UPLOAD_PATH, uploads.PART_PATH)

@@ -42,6 +42,7 @@ def get_key(
 
     Raises:
         Unauthorized: no key, or one that is unknown, revoked or past its time.
+        TooManyFailedLogins: so are those that its address has sent before.
         InsufficientScope: the key only reads, and the request would change something.
         RateLimited: its tenant has made as many requests as it may make in a minute.
     """
@@ -50,11 +51,11 @@ def get_key(
     wanted = digest(credentials.credentials)
     key = services.store.find_key(wanted)
     if key is None or not hmac.compare_digest(key.digest, wanted):
-        raise Unauthorized(
-            "this API key is unknown or revoked; `pando keys create` makes a new one"
-        )
+        reason = "this API key is unknown or revoked; `pando keys create` makes a new one"
+        raise services.failed_logins.refusal(request, reason)
     if not key.works_at(services.clock.now()):
-        raise Unauthorized("this API key has expired; `pando keys create` makes a new one")
+        reason = "this API key has expired; `pando keys create` makes a new one"
+        raise services.failed_logins.refusal(request, reason)
     add_to_log_context(tenant=key.tenant)
     request.state.headers = services.request_rate.take(key.tenant)
     if key.scope == "read-only" and not _only_reads(request):

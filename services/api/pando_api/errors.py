@@ -24,6 +24,7 @@ from pando_shared.errors import (
     Conflict,
     InsufficientScope,
     InvalidRequest,
+    JobQuotaExceeded,
     NotFound,
     PandoError,
     Unauthorized,
@@ -56,10 +57,16 @@ class RateLimited(PandoError):
         self.headers = headers
 
 
-class JobQuotaExceeded(PandoError):
-    """The tenant has as many jobs as it may have; a retry within seconds would not help."""
+class TooManyFailedLogins(RateLimited):
+    """Too many wrong keys came from the address that this one comes from."""
 
-    code = "job_quota_exceeded"
+    code = "too_many_failed_logins"
+
+
+class StorageQuotaExceeded(PandoError):
+    """The tenant keeps as much in storage as it may; only deleting something helps."""
+
+    code = "storage_quota_exceeded"
 
 
 _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
@@ -71,6 +78,7 @@ _STATUS: tuple[tuple[type[PandoError], int, str], ...] = (
     (InsufficientScope, 403, "permission_error"),
     (RateLimited, 429, "requests"),
     (JobQuotaExceeded, 429, "invalid_request_error"),
+    (StorageQuotaExceeded, 429, "insufficient_quota"),
     (Unavailable, 503, "server_error"),
 )
 
@@ -120,7 +128,7 @@ def _on_pando_error(_: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimited):
         headers.update(error.headers)
-    if isinstance(error, Expired | JobQuotaExceeded):
+    if isinstance(error, Expired | JobQuotaExceeded | StorageQuotaExceeded):
         headers["x-should-retry"] = "false"
     return error_response(status, error.message, kind, error.param, error.code, headers)
 
@@ -160,6 +168,8 @@ def _on_validation_error(_: Request, error: Exception) -> Response:
 
 def _field(loc: Sequence[int | str]) -> str:
     """A pydantic location as a user would write it: without "body" and union branches."""
+    if loc[0] == "header":
+        return str(loc[1])
     steps = [str(step) for step in loc[1:] if isinstance(step, int) or step.isidentifier()]
     return ".".join(step for step in steps if step not in ("int", "float", "str", "list"))
 

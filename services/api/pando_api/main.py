@@ -8,6 +8,8 @@ import sys
 import uvicorn
 
 from pando_api.app import create_app
+from pando_api.bounded_connection import bounded
+from pando_api.open_files import allow_connections
 from pando_shared.catalogue import load_catalogue
 from pando_shared.logs import set_up_logging
 from pando_shared.read_settings import read_settings
@@ -15,9 +17,13 @@ from pando_shared.storage import Storage
 from pando_shared.store.messages import CeleryMessenger, make_celery
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.clock import RedisClock, time_of
+from pando_shared.trace_setup import traces
 
 #: Longest wait for open requests after SIGTERM; event streams are closed at once.
 SHUTDOWN_SECONDS = 10
+#: Longer than clients (httpx 5 s) and proxies (nginx 60 s) keep an idle connection, so that none
+#: sends its next request into one that is being closed.
+KEEP_ALIVE_SECONDS = 75
 
 
 def main() -> None:
@@ -35,12 +41,18 @@ def main() -> None:
     )
     # uvicorn raises the signal again once it has shut down; a shutdown asked for is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,  # `RequestContext` writes one, with the request's id
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
+    with traces(settings, "api"):
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,  # `RequestContext` writes one, with the request's id
+            server_header=False,
+            forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
+            http=bounded(settings.stall_seconds),
+            ws="none",
+            limit_concurrency=allow_connections(),
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )

@@ -33,6 +33,16 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        for outcome in ("delivered", "failed", "given_up", "dropped"):
+            self.webhook_deliveries.labels(outcome)  # at 0, so that the first is an increase
+        self.failed_logins = Counter(
+            "pando_api_failed_logins",
+            "Requests with a wrong API key, and whether their address had tries left",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("refused", "limited"):
+            self.failed_logins.labels(outcome)  # at 0, so that the first is an increase
         self.registry.register(StoreMetrics(store, settings, clock))
 
     def observe_request(self, scope: Scope, status: int, seconds: float) -> None:

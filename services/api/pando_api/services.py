@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pando_api.event_watch import EventWatch
+from pando_api.failed_logins import FailedLogins
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.request_rate import RequestRate
+from pando_api.storage_quota import StorageQuota
 from pando_shared.catalogue import BaseModel
 from pando_shared.clock import Clock
+from pando_shared.policy_file import PolicyFile
 from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
@@ -28,7 +31,10 @@ class Services:
     catalogue: Mapping[str, BaseModel]
     clock: Clock
     metrics: Metrics
+    policies: PolicyFile
     job_quota: JobQuota
     request_rate: RequestRate
+    failed_logins: FailedLogins
+    storage_quota: StorageQuota
     event_watch: EventWatch
     started_at: float

@@ -14,6 +14,7 @@ from pando_shared import layout
 from pando_shared.errors import InvalidRequest
 from pando_shared.ids import new_id
 from pando_shared.settings import MIB
+from pando_shared.stored_bytes import part_thing
 from pando_shared.uploads import Upload, UploadPart
 
 #: What the stock client makes of a file, unless told otherwise.
@@ -31,26 +32,36 @@ async def receive_part(
         IllegalTransition: the upload has ended, perhaps while the part was on its way.
         InvalidRequest: the form, an empty part, or more parts than the upload may have.
         TooLarge: more than 64 MiB, or than the whole file is to have.
+        StorageQuotaExceeded: more than the tenant may still keep.
     """
     upload = await run_in_threadpool(_pending_upload, services, tenant, upload_id)
     refusal = _too_large(upload)
     limit = min(MAX_PART_BYTES, upload.bytes)
-    refuse_announced(request, limit, refusal)
+    least = refuse_announced(request, limit, refusal)
+    await run_in_threadpool(services.storage_quota.require_room, tenant, least)
     form = MultipartForm(request.headers.get("content-type", ""), _FIELD)
     part_id = new_id("part", "_")
+    hold = services.storage_quota.hold(tenant, part_thing(part_id))
     path = layout.upload_part(upload.id, part_id)
     try:
         writing = services.storage.writing(path)
         async with contextmanager_in_threadpool(writing) as stream:
-            size = await copy_file(request, form, stream, limit, refusal)
+
+            def write(pieces: list[bytes], size: int) -> None:
+                hold.cover(size)
+                stream.writelines(pieces)
+
+            size = await copy_file(request, form, write, limit, refusal)
             _check(form, size)
         return await run_in_threadpool(_add, services, upload, part_id, size)
     except FileNotFoundError:
         # The upload ended meanwhile, and took the folder along that was being written to.
+        await run_in_threadpool(hold.release)
         await run_in_threadpool(_pending_upload, services, tenant, upload_id)
         raise
     except BaseException:
         await run_in_threadpool(services.storage.delete, path)
+        await run_in_threadpool(hold.release)
         raise
 
 

@@ -388,7 +388,7 @@ def test_help_of_every_command(pando: Pando) -> None:
     assert "Exit codes" in overview.out
     names = (
         "up down doctor demo submit estimate list show watch logs cancel pause resume models "
-        "download sample files workers queue recover"
+        "download sample files workers queue usage recover"
     )
     for name in names.split():
         assert name in overview.out

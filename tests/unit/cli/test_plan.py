@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from pando_cli.errors import UsageError
@@ -52,14 +53,14 @@ def test_a_worker_for_every_gpu(tmp_path: Path) -> None:
 def test_whoever_measures_has_a_port_of_its_own(tmp_path: Path) -> None:
     specs = service_specs(plan(tmp_path, devices=("cuda:0", "cuda:1")), {})
     urls = {spec.name: spec.metrics_url for spec in specs if spec.metrics_url}
-    assert urls.keys() == {"api", "scheduler", "worker-cuda0", "worker-cuda1"}
+    assert urls.keys() == {"api", "scheduler", "prepare", "worker-cuda0", "worker-cuda1"}
     assert urls["api"] == "http://127.0.0.1:8000/metrics"
     ports = {
         s.name: s.environment["PANDO_METRICS_PORT"]
         for s in specs
         if s.name in urls.keys() - {"api"}
     }
-    assert len(set(ports.values())) == 3
+    assert len(set(ports.values())) == 4
     assert all(urls[name] == f"http://127.0.0.1:{port}/metrics" for name, port in ports.items())
 
 
@@ -83,6 +84,23 @@ def test_hidden_gpus_stay_hidden(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
     assert devices("auto") == expected
     assert devices("cpu") == ("cpu",)
+
+
+def test_gpus_that_nvml_cannot_find_are_said_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def init() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(pynvml, "nvmlInit", init)
+    monkeypatch.setattr("pando_shared.devices._DRIVER", tmp_path / "nvidiactl")
+    assert devices("auto") == ("cpu",)
+    assert not caplog.records
+    (tmp_path / "nvidiactl").touch()
+    assert devices("auto") == ("cpu",)
+    assert "this machine has an NVIDIA driver, and no GPU is used" in caplog.text
+    assert "Library Not Found" in caplog.text
 
 
 def test_models_are_folders_or_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

