@@ -16,7 +16,7 @@ PACKAGES := shared/pando_shared kernels/pando_kernels services/api/pando_api \
 	services/scheduler/pando_scheduler services/worker/pando_worker cli/pando_cli
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format unit bench chaos fuzz images test-containers audit clean
+.PHONY: help setup demo test lint format unit stack bench chaos fuzz images test-containers audit clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 17
@@ -37,7 +37,13 @@ endif
 demo: setup ## Train four adapters together, and hear what each has learnt
 	$(BIN)/pando demo $(ARGS)
 
-test: lint unit ## Lint, then all tests
+# Tests of the stack mostly wait, the others mostly compute: together they take as long as one.
+test: lint ## Lint, then all tests: those of the stack beside the others
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; failed=0; \
+	$(MAKE) --no-print-directory stack >"$$log" 2>&1 & stack=$$!; \
+	$(MAKE) --no-print-directory unit || failed=1; \
+	echo "The tests of the stack go on, and are shown when they have ended."; \
+	wait $$stack || failed=1; cat "$$log"; exit $$failed
 
 lint: setup ## ruff, mypy, import rules
 	$(BIN)/ruff check .
@@ -45,8 +51,12 @@ lint: setup ## ruff, mypy, import rules
 	$(BIN)/mypy $(PACKAGES)
 	$(BIN)/lint-imports
 
-unit: setup ## All tests; ARGS="-k name" for some
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+unit: setup ## Tests that start no service but Redis; ARGS="-k name" for some
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit tests/property tests/contract $(ARGS)
+
+stack: setup ## Tests of the running stack, broken and whole, and of Grafana's types; ARGS too
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/e2e tests/faults tests/integration \
+		tests/grafana $(ARGS)
 
 format: setup ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix .
