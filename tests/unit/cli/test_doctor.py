@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from celery.contrib.testing.worker import start_worker
+from celery_worker import celery_worker
 from factories import make_worker
 from fake_service import CONFIG, FakeService, Outcome, Pando
 from redis import Redis
@@ -25,7 +25,7 @@ from pando_cli.doctor.examination import examine
 from pando_cli.home import Home
 from pando_cli.stack import home_lock
 from pando_cli.stack_record import StackRecord
-from pando_shared.store.messages import PREPARE_QUEUE, make_celery
+from pando_shared.store.messages import PREPARE_QUEUE
 from pando_shared.store.redis import RedisStore
 
 NAMES_OF_A_STACK = ("Redis", "API", "workers", "scheduler", "prepare")
@@ -42,11 +42,8 @@ def alone(pando: Pando, monkeypatch: pytest.MonkeyPatch) -> Pando:
 @pytest.fixture(scope="module")
 def prepares(redis_process: RedisProcess) -> Iterator[str]:
     """The name of a Celery worker that takes what is to be prepared; there is nothing."""
-    app = make_celery(redis_process.url)
     name = "prepare-here-1"
-    with start_worker(
-        app, pool="solo", hostname=f"{name}@here", queues=[PREPARE_QUEUE], perform_ping_check=False
-    ):
+    with celery_worker(redis_process.url, f"{name}@here", PREPARE_QUEUE):
         yield name
 
 

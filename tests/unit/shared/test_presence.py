@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from celery.contrib.testing.worker import start_worker
+from celery_worker import celery_worker
 from redis_process import free_port
 
 from pando_shared.errors import Unavailable
@@ -15,12 +15,7 @@ from pando_shared.store.presence import who_prepares
     ("queue", "found"), [(PREPARE_QUEUE, ["prepare-a-1"]), (round_queue("w1"), [])]
 )
 def test_only_who_takes_that_queue(redis_url: str, queue: str, found: list[str]) -> None:
-    app = make_celery(redis_url)
-    name = "prepare-a-1@a"
-    with (
-        start_worker(app, pool="solo", hostname=name, queues=[queue], perform_ping_check=False),
-        make_celery(redis_url) as asking,
-    ):
+    with celery_worker(redis_url, "prepare-a-1@a", queue), make_celery(redis_url) as asking:
         assert who_prepares(asking, 0.5) == found
 
 
