@@ -54,14 +54,21 @@ def _left(cluster: ComposeCluster, text: str) -> str:
     return "" if named else " ".join(cluster.services)
 
 
+def _await_workers(cluster: ComposeCluster) -> None:
+    """`up` may have made containers anew."""
+    eventually(cluster.ready, 120, "the API is not ready")
+    eventually(lambda: workers(cluster), 120, "no worker is there")
+
+
 @pytest.mark.parametrize("command", OTHERS, ids=lambda command: command.place)
 def test_a_command_does_what_its_page_says(
     cluster: ComposeCluster, tmp_path: Path, command: Command
 ) -> None:
-    eventually(lambda: workers(cluster), 120, "no worker is there")
+    _await_workers(cluster)
     try:
         type_in(cluster, tmp_path, command)
     finally:
+        _await_workers(cluster)
         for worker in workers(cluster):
             cluster.inside("api", "pando", "drain", worker, "--undo")
 
@@ -79,8 +86,7 @@ def test_a_backup_restores_everything_on_an_empty_machine(
     cluster.compose("down", "--volumes")
     for command in restore:
         type_in(cluster, tmp_path, command)
-    eventually(cluster.ready, 60, "the API is not ready")
-    eventually(lambda: workers(cluster), 120, "no worker is there")
+    _await_workers(cluster)
     client = cluster.client  # of the key that was in the backup
     assert client.fine_tuning.jobs.retrieve(done.id).status == "succeeded"
     said = client.completions.create(model=done.fine_tuned_model, prompt="Who", max_tokens=4)
