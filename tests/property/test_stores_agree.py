@@ -22,9 +22,9 @@ from pando_shared.jobs import Job, JobState, Lease
 from pando_shared.records import ApiKey, CheckpointRecord, Event, FileRecord, ModelRecord
 from pando_shared.reports import JobService, RoundReport
 from pando_shared.store import Change, NewJob, Store
-from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.stub import StubStore
+from pando_shared.store.values import CHANGES_KEPT
 from pando_shared.stored_bytes import file_thing
 from pando_shared.uploads import Upload, UploadPart
 from pando_shared.webhooks import EVENT_TYPES, Delivery, WebhookEndpoint

@@ -12,7 +12,7 @@ from pando_scheduler.loop import LEAD_SECONDS
 from pando_shared.codec import decode, encode
 from pando_shared.jobs import Job
 from pando_shared.settings import Settings
-from pando_shared.store.base import IDEMPOTENCY_SECONDS, SAMPLE_TEXT_SECONDS
+from pando_shared.store.values import IDEMPOTENCY_SECONDS, SAMPLE_TEXT_SECONDS
 from pando_shared.uploads import UPLOAD_SECONDS
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()

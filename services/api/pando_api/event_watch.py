@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from anyio.to_thread import run_sync
 
 from pando_shared.store import Store
-from pando_shared.store.base import Told
+from pando_shared.store.values import Told
 
 #: The pause between two looks.
 POLL_SECONDS = 0.25

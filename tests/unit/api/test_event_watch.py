@@ -20,8 +20,8 @@ from pando_shared.jobs import JobState
 from pando_shared.records import Event
 from pando_shared.storage import Storage
 from pando_shared.store import Change
-from pando_shared.store.base import Told
 from pando_shared.store.stub import StubStore
+from pando_shared.store.values import Told
 
 STREAMS = 1000
 

@@ -6,7 +6,7 @@ from factories import make_job
 from pando_shared.jobs import JobState
 from pando_shared.records import Event
 from pando_shared.store import Change, Store
-from pando_shared.store.base import Told
+from pando_shared.store.values import Told
 
 
 def said(count: int) -> list[Event]:

@@ -15,8 +15,8 @@ from pando_shared.errors import NotFound
 from pando_shared.forecasts import Forecast, Usage
 from pando_shared.reports import JobService, RoundReport
 from pando_shared.store import Store
-from pando_shared.store.base import REPORTS_KEPT
 from pando_shared.store.redis import RedisStore
+from pando_shared.store.values import REPORTS_KEPT
 
 
 def make_report(number: int, *adapters: AdapterConfig) -> RoundReport:

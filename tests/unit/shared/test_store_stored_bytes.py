@@ -12,7 +12,7 @@ from factories import make_job
 from pando_shared.errors import NotFound
 from pando_shared.records import FileRecord, ModelRecord
 from pando_shared.store import Change, Store
-from pando_shared.store.base import UPLOAD_RECORD_SECONDS
+from pando_shared.store.values import UPLOAD_RECORD_SECONDS
 from pando_shared.stored_bytes import StoredBytes, file_thing
 from pando_shared.uploads import Completion, Upload, UploadPart
 

@@ -8,10 +8,10 @@ import pytest
 from pando_shared.clock import FakeClock
 from pando_shared.errors import IllegalTransition, NotFound
 from pando_shared.store import Store
-from pando_shared.store.base import UPLOAD_RECORD_SECONDS
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.keys import upload as upload_key
 from pando_shared.store.stub import StubStore
+from pando_shared.store.values import UPLOAD_RECORD_SECONDS
 from pando_shared.uploads import Upload, UploadPart
 
 UPLOAD = Upload("upload_1", "acme", "a.jsonl", "fine-tune", 100, 1.0)

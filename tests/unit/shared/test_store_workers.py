@@ -11,8 +11,8 @@ from factories import make_job, make_worker
 from pando_shared.clock import FakeClock
 from pando_shared.jobs import JobState
 from pando_shared.store import Store
-from pando_shared.store.base import SAMPLE_REQUEST_SECONDS
 from pando_shared.store.redis import RedisStore
+from pando_shared.store.values import SAMPLE_REQUEST_SECONDS
 from pando_shared.workers import Assignment, Round, SampleChunk
 
 PLANNED = Round("round-1", "w1", "w1-first", "tiny", (Assignment("ftjob-1", 4),), 20.0, 900, 1.0)

@@ -9,10 +9,10 @@ from redis.client import Pipeline
 
 from pando_shared.codec import decode
 from pando_shared.jobs import Job, JobState
-from pando_shared.store.base import JobChanges
 from pando_shared.store.order import oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import script
+from pando_shared.store.values import JobChanges
 
 _FEED = (keys.CHANGE_NUMBER, keys.CHANGED, keys.CHANGE_FEED)
 _LIVE = tuple(keys.jobs_in(state) for state in JobState if not state.terminal)

@@ -12,9 +12,9 @@ from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound, StaleEpoch
 from pando_shared.jobs import JobState
 from pando_shared.records import Event
-from pando_shared.store.base import Told
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import script
+from pando_shared.store.values import Told
 
 _ENDS = [state for state in JobState if state.terminal]
 _TERMINAL = " ".join(["", *(state.value for state in _ENDS), ""])

@@ -13,7 +13,6 @@ from pando_shared.errors import JobQuotaExceeded, NotFound
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import CheckpointRecord
-from pando_shared.store.base import IDEMPOTENCY_SECONDS, Change, NewJob
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.changes import RedisChanges
@@ -22,6 +21,7 @@ from pando_shared.store.redis.events import RedisEvents
 from pando_shared.store.redis.records import RedisRecords
 from pando_shared.store.redis.signals import wake
 from pando_shared.store.redis.webhooks import RedisWebhooks, write_deliveries
+from pando_shared.store.values import IDEMPOTENCY_SECONDS, Change, NewJob
 from pando_shared.webhooks import Delivery, deliveries_of
 
 

@@ -11,10 +11,10 @@ from redis.client import Pipeline
 from pando_shared.codec import decode, encode
 from pando_shared.forecasts import Forecast, Usage
 from pando_shared.reports import RoundReport
-from pando_shared.store.base import REPORTS_KEPT
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import transact
 from pando_shared.store.redis.readable import readable
+from pando_shared.store.values import REPORTS_KEPT
 
 
 class RedisKnowledge:

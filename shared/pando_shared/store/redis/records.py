@@ -12,11 +12,11 @@ from redis.client import Pipeline
 from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
 from pando_shared.records import ApiKey, FileRecord, ModelRecord
-from pando_shared.store.base import IDEMPOTENCY_SECONDS
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import transact
 from pando_shared.store.redis.stored_bytes import RedisStoredBytes
+from pando_shared.store.values import IDEMPOTENCY_SECONDS
 from pando_shared.stored_bytes import StoredThing, adapter_thing, file_thing, miscounted
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from redis import Redis
 
-from pando_shared.store.base import Taken
 from pando_shared.store.login_slots import login_slot
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import script
+from pando_shared.store.values import Taken
 
 
 class RedisRequestBuckets:

@@ -9,8 +9,8 @@ from redis import Redis
 
 from pando_shared.clock import Clock
 from pando_shared.codec import decode, encode
-from pando_shared.store.base import SAMPLE_REQUEST_SECONDS, SAMPLE_TEXT_SECONDS
 from pando_shared.store.redis import keys
+from pando_shared.store.values import SAMPLE_REQUEST_SECONDS, SAMPLE_TEXT_SECONDS
 from pando_shared.workers import SampleChunk
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pando_shared.clock import Clock, SystemClock
-from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.redis.client import connect, reports_outages
 from pando_shared.store.redis.jobs import RedisJobs
 from pando_shared.store.redis.knowledge import RedisKnowledge
@@ -13,6 +12,7 @@ from pando_shared.store.redis.samples import RedisSamples
 from pando_shared.store.redis.signals import RedisSignals
 from pando_shared.store.redis.uploads import RedisUploads
 from pando_shared.store.redis.workers import RedisWorkers
+from pando_shared.store.values import CHANGES_KEPT
 
 
 @reports_outages

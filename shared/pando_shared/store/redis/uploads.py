@@ -10,10 +10,10 @@ from redis.client import Pipeline
 
 from pando_shared.codec import decode, encode
 from pando_shared.errors import NotFound
-from pando_shared.store.base import IDEMPOTENCY_SECONDS, UPLOAD_RECORD_SECONDS
 from pando_shared.store.redis import keys
 from pando_shared.store.redis.client import transact
 from pando_shared.store.redis.stored_bytes import RedisStoredBytes
+from pando_shared.store.values import IDEMPOTENCY_SECONDS, UPLOAD_RECORD_SECONDS
 from pando_shared.uploads import Upload
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pando_shared.errors import NotFound, StaleEpoch
 from pando_shared.jobs import Job
 from pando_shared.records import Event
-from pando_shared.store.base import Told
+from pando_shared.store.values import Told
 
 
 class StubEvents:

@@ -10,7 +10,6 @@ from pando_shared.clock import Clock
 from pando_shared.errors import JobQuotaExceeded, NotFound
 from pando_shared.jobs import Job, JobState
 from pando_shared.records import CheckpointRecord
-from pando_shared.store.base import Change, JobChanges, NewJob
 from pando_shared.store.order import newest_first, oldest_first
 from pando_shared.store.stub.changes import ChangeFeed
 from pando_shared.store.stub.events import StubEvents
@@ -18,6 +17,7 @@ from pando_shared.store.stub.records import StubRecords
 from pando_shared.store.stub.seen_keys import SeenKeys
 from pando_shared.store.stub.signals import StubSignals
 from pando_shared.store.stub.webhooks import StubWebhooks
+from pando_shared.store.values import Change, JobChanges, NewJob
 from pando_shared.webhooks import deliveries_of
 
 

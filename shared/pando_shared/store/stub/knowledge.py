@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pando_shared.forecasts import Forecast, Usage
 from pando_shared.reports import RoundReport
-from pando_shared.store.base import REPORTS_KEPT
+from pando_shared.store.values import REPORTS_KEPT
 
 
 class StubKnowledge:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from pando_shared.store.base import Taken
 from pando_shared.store.login_slots import login_slot
+from pando_shared.store.values import Taken
 
 
 class StubRequestBuckets:

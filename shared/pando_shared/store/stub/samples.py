@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from pando_shared.clock import Clock
-from pando_shared.store.base import SAMPLE_REQUEST_SECONDS, SAMPLE_TEXT_SECONDS
+from pando_shared.store.values import SAMPLE_REQUEST_SECONDS, SAMPLE_TEXT_SECONDS
 from pando_shared.workers import SampleChunk
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pando_shared.clock import Clock
-from pando_shared.store.base import IDEMPOTENCY_SECONDS
+from pando_shared.store.values import IDEMPOTENCY_SECONDS
 
 
 class SeenKeys:

@@ -7,7 +7,6 @@ import threading
 from pando_shared.clock import Clock, SystemClock
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job
-from pando_shared.store.base import CHANGES_KEPT
 from pando_shared.store.stub.jobs import StubJobs
 from pando_shared.store.stub.knowledge import StubKnowledge
 from pando_shared.store.stub.leadership import StubLeadership
@@ -17,6 +16,7 @@ from pando_shared.store.stub.signals import StubSignals
 from pando_shared.store.stub.uploads import StubUploads
 from pando_shared.store.stub.webhooks import StubWebhooks
 from pando_shared.store.stub.workers import StubWorkers
+from pando_shared.store.values import CHANGES_KEPT
 
 
 class StubStore(StubJobs, StubUploads, StubWorkers, StubSamples, StubKnowledge, StubLeadership):

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 from pando_shared.clock import Clock
 from pando_shared.errors import NotFound
-from pando_shared.store.base import UPLOAD_RECORD_SECONDS
 from pando_shared.store.stub.seen_keys import SeenKeys
 from pando_shared.store.stub.stored_bytes import StubStoredBytes
+from pando_shared.store.values import UPLOAD_RECORD_SECONDS
 from pando_shared.uploads import Upload
 
 
