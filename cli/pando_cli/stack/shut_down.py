@@ -7,6 +7,8 @@ import signal
 import time
 from contextlib import suppress
 
+import psutil
+
 from pando_cli import stack_record
 from pando_cli.errors import StackError
 from pando_cli.home import Home
@@ -27,12 +29,13 @@ def shut_down(home: Home, seconds: float) -> bool:
     if not stack_record.locked(home):
         return False
     record = stack_record.running(home)
-    if record is not None:
-        _send(record.pid, signal.SIGTERM)
-        if _gone(home, seconds):
+    supervisor = None if record is None else _process(record.pid)
+    if supervisor is not None:
+        _send(supervisor.pid, signal.SIGTERM)
+        if _gone(home, supervisor, seconds):
             return True
-        _send(record.pid, signal.SIGKILL)
-    if not _gone(home, _LAST_SECONDS):
+        _send(supervisor.pid, signal.SIGKILL)
+    if not _gone(home, supervisor, _LAST_SECONDS):
         raise StackError(
             f"processes of the stack in {home.root} do not stop",
             hint="`ps` shows them; the logs in logs/ may say what they wait for.",
@@ -40,15 +43,30 @@ def shut_down(home: Home, seconds: float) -> bool:
     return True
 
 
+def _process(pid: int) -> psutil.Process | None:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid)
+    return None
+
+
 def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
-def _gone(home: Home, seconds: float) -> bool:
+def _gone(home: Home, supervisor: psutil.Process | None, seconds: float) -> bool:
+    """Whether both go in time: the lock, and the supervisor, which lives a moment without it."""
     deadline = time.monotonic() + seconds
-    while stack_record.locked(home):
+    while stack_record.locked(home) or _lives(supervisor):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _lives(process: psutil.Process | None) -> bool:
+    """A zombie does not: maybe nobody reaps it."""
+    try:
+        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
