@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, cast
 
 import fsspec
@@ -52,7 +52,9 @@ class Storage:
         return DiskUsage(usage.total, usage.free)
 
     def _full(self, path: str) -> str:
-        parts = PurePosixPath(path).parts
+        # Not pathlib's parts: it interns each, and with the ids of ever new files the interpreter's
+        # table of such strings is made anew again and again, two megabytes at a time.
+        parts = [part for part in path.split("/") if part not in ("", ".")]
         if not parts or path.startswith("/") or ".." in parts:
             raise NotFound(f"no such path in storage: {path!r}")
         return "/".join((self.root, *parts))

@@ -22,7 +22,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _SAFE_POSTS = frozenset({"/v1/fine_tuning/estimate"})
 
 
-def get_services(request: Request) -> Services:
+# Not a plain function: for each of those, FastAPI goes to another thread and back.
+async def get_services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 

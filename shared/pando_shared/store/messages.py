@@ -48,7 +48,6 @@ def make_celery(redis_url: str) -> Celery:
         task_create_missing_queues=True,
         task_default_queue=PREPARE_QUEUE,
         task_track_started=True,
-        task_send_sent_event=True,
         task_publish_retry=True,
         task_publish_retry_policy={
             "max_retries": 10,
