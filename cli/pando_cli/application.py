@@ -13,6 +13,7 @@ from pando_cli.commands import (
     drain,
     files,
     fleet,
+    forget,
     jobs,
     keys,
     logs,
@@ -101,6 +102,7 @@ def build() -> typer.Typer:
         for name, command in commands:
             _add(app, name, command, panel)
     _add(app, "drain", drain.drain, _OPERATE)
+    _add(app, "forget", forget.forget, _OPERATE)
     app.add_typer(_webhooks(), name="webhooks", rich_help_panel=_JOBS)
     app.add_typer(_keys(), name="keys", rich_help_panel=_OPERATE)
     app.add_typer(_policy(), name="policy", rich_help_panel=_OPERATE)

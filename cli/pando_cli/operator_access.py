@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pando_cli import stack_record
@@ -12,12 +13,16 @@ from pando_shared.settings import Settings
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
+from pando_shared.store.redis.clock import time_of
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
+    """`redis_time` asks for the time by which workers report, which may not be this machine's."""
+
     store: Store
     storage: Storage
+    redis_time: Callable[[], float]
 
 
 def connect(home: Home) -> Backend:
@@ -40,4 +45,4 @@ def connect(home: Home) -> Backend:
     store = RedisStore(settings.redis_url)
     if not store.ping():
         raise StackError("the stack's Redis does not answer", hint=hint)
-    return Backend(store, Storage(settings.storage_url))
+    return Backend(store, Storage(settings.storage_url), time_of(settings.redis_url))

@@ -16,7 +16,7 @@ from pando_shared.memory import Needs, footprint
 from pando_shared.reports import Probe
 from pando_shared.room import room_on
 from pando_shared.settings import Settings
-from pando_shared.store import Store
+from pando_shared.store import WorkerStore
 from pando_shared.workers import Worker
 
 
@@ -26,7 +26,7 @@ def is_alive(worker: Worker, settings: Settings, now: float) -> bool:
     return abs(now - worker.heartbeat_at) <= settings.lease_seconds
 
 
-def live_workers(store: Store, settings: Settings, now: float) -> list[Worker]:
+def live_workers(store: WorkerStore, settings: Settings, now: float) -> list[Worker]:
     workers = map(trusted, store.list_workers())
     return [worker for worker in workers if is_alive(worker, settings, now)]
 

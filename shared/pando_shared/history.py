@@ -15,7 +15,7 @@ from pando_shared import layout
 from pando_shared.codec import decode, encode
 from pando_shared.records import Event
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import EventStore
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Part:
 class History:
     """Reads jobs' events, wherever they are."""
 
-    store: Store
+    store: EventStore
     storage: Storage
 
     def events(self, job_id: str, *, start: int = 0, limit: int = 1000) -> list[Event]:
@@ -68,7 +68,7 @@ class History:
         return here + _read(self.storage, job_id, start, end)[::-1]
 
 
-def move_to_storage(store: Store, storage: Storage, job_id: str) -> None:
+def move_to_storage(store: EventStore, storage: Storage, job_id: str) -> None:
     """Move a job's oldest events, at most `PART_EVENTS`; can be cut short, and done again.
 
     Raises OSError where storage fails; nothing is forgotten then.

@@ -14,13 +14,13 @@ from pando_shared.codec import encode
 from pando_shared.errors import InvalidRequest, NotFound
 from pando_shared.records import ApiKey, KeyScope
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import ApiKeyStore
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def create_key(
-    store: Store,
+    store: ApiKeyStore,
     storage: Storage,
     tenant: str,
     name: str,
@@ -44,7 +44,7 @@ def create_key(
     return secret, key
 
 
-def revoke_key(store: Store, storage: Storage, key_id: str, now: float) -> ApiKey:
+def revoke_key(store: ApiKeyStore, storage: Storage, key_id: str, now: float) -> ApiKey:
     """The key as it is now, useless. One that was revoked before keeps its time.
 
     Raises:
@@ -57,7 +57,7 @@ def revoke_key(store: Store, storage: Storage, key_id: str, now: float) -> ApiKe
 
 
 def rotate_key(
-    store: Store, storage: Storage, key_id: str, now: float, grace_seconds: float
+    store: ApiKeyStore, storage: Storage, key_id: str, now: float, grace_seconds: float
 ) -> tuple[str, ApiKey]:
     """A new key in place of one that works for `grace_seconds` more: its secret and record.
 
@@ -80,12 +80,12 @@ def rotate_key(
     return secret, new
 
 
-def _keep(store: Store, storage: Storage, key: ApiKey) -> None:
+def _keep(store: ApiKeyStore, storage: Storage, key: ApiKey) -> None:
     storage.write(layout.api_key(key.id), encode(key))
     store.put_key(key)
 
 
-def _key_of(store: Store, key_id: str) -> ApiKey:
+def _key_of(store: ApiKeyStore, key_id: str) -> ApiKey:
     key = next((key for key in store.list_keys() if key.id == key_id), None)
     if key is None:
         raise NotFound(f"no such key: {key_id}")

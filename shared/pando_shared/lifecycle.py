@@ -10,16 +10,16 @@ from pando_shared.codec import encode
 from pando_shared.errors import JobQuotaExceeded, Unavailable
 from pando_shared.jobs import Job
 from pando_shared.storage import Storage
-from pando_shared.store import Change, NewJob, Store
+from pando_shared.store import Change, JobStore, NewJob
 
 
-def submit(store: Store, storage: Storage, job: Job, idempotency_key: str | None = None) -> Job:
+def submit(store: JobStore, storage: Storage, job: Job, idempotency_key: str | None = None) -> Job:
     """Keep a new job; as `submit_all`."""
     return submit_all(store, storage, [NewJob(job, idempotency_key)])[0] or job
 
 
 def submit_all(
-    store: Store, storage: Storage, new: Sequence[NewJob], *, most_live: int | None = None
+    store: JobStore, storage: Storage, new: Sequence[NewJob], *, most_live: int | None = None
 ) -> list[Job | None]:
     """`store.create_jobs`, but in storage first: a job the user was told of is never lost.
 
@@ -44,7 +44,7 @@ def submit_all(
 
 
 def transition(
-    store: Store, storage: Storage, job_id: str, change: Callable[[Job], Job | Change]
+    store: JobStore, storage: Storage, job_id: str, change: Callable[[Job], Job | Change]
 ) -> Job:
     """`store.update_job`, then the new record to storage.
 
@@ -55,7 +55,7 @@ def transition(
     return job
 
 
-def record(store: Store, storage: Storage, job: Job) -> None:
+def record(store: JobStore, storage: Storage, job: Job) -> None:
     """Write `job.json`, and again for as long as the job has moved on meanwhile.
 
     Two processes may write the records of two changes in the wrong order; whoever was overtaken

@@ -34,7 +34,7 @@ _SECRETS = (
 )
 
 #: Control characters, what else ends a line, what turns the direction of text, lone surrogates.
-_UNPRINTABLE = re.compile(
+UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
@@ -48,4 +48,4 @@ def redact(text: str) -> str:
 
 def on_one_line(text: str) -> str:
     r"""`text` with control characters as Python writes them: a line break becomes `\n`."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

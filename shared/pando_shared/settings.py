@@ -36,7 +36,12 @@ class Settings(BaseSettings):
     stall_seconds: PositiveFloat = Field(
         default=60.0,
         description="a request is ended whose head is not here after so long, or whose body brings "
-        "less than 32 KiB in it",
+        "less than 32 KiB in it; so is a connection whose client takes nothing of its answer",
+    )
+    streams_per_tenant: PositiveInt = Field(
+        default=1000,
+        description="streams, completions, uploads and downloads that a tenant may have open at "
+        "once on an API process; never more than half of the connections that it may hold",
     )
 
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(

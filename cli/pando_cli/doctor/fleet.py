@@ -10,7 +10,7 @@ from pando_cli.doctor.finding import Finding, fail, ok, skipped, warn
 from pando_cli.rendering import human_seconds
 from pando_shared.fleet import is_alive
 from pando_shared.settings import Settings
-from pando_shared.store import Store
+from pando_shared.store import WorkerStore
 
 WORKERS, SCHEDULER = "workers", "scheduler"
 
@@ -25,7 +25,7 @@ class WorkerSign:
     age_seconds: float
 
 
-def signs_in_store(store: Store, settings: Settings, now: float) -> list[WorkerSign]:
+def signs_in_store(store: WorkerStore, settings: Settings, now: float) -> list[WorkerSign]:
     """`now`: Redis's time, by which workers report."""
     draining = store.draining()
     return [
@@ -60,7 +60,8 @@ def workers(signs: Sequence[WorkerSign]) -> Finding:
         f"{len(alive)} alive, last heard {max(0.0, max(s.age_seconds for s in alive)):.0f} s ago"
     )
     if dead:
-        return warn(WORKERS, f"{found}; not alive: {told}", f"Start them again; {look}.")
+        gone = "`pando forget WORKER` takes one off the list that is gone for good"
+        return warn(WORKERS, f"{found}; not alive: {told}", f"Start them again; {look}. {gone}.")
     if all(sign.draining for sign in alive):
         return warn(
             WORKERS, f"{found}, and all are being emptied", "`pando drain WORKER --undo` ends that."

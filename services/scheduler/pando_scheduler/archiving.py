@@ -6,7 +6,7 @@ import logging
 
 from pando_shared.history import move_to_storage
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import EventStore
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ LOOK_SECONDS = 3.0
 class Archiving:
     """Finds ended jobs that still have events in the store, whoever ended them."""
 
-    def __init__(self, store: Store, storage: Storage):
+    def __init__(self, store: EventStore, storage: Storage):
         self._store, self._storage = store, storage
         self._found: set[str] = set()
         self._due: list[str] = []

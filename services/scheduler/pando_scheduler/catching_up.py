@@ -6,7 +6,7 @@ import logging
 
 from pando_shared import lifecycle
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class CatchingUp:
     """Finds jobs whose change is in the store and not in storage: a rebuilt store would know only
     what storage says, and train what has ended once more."""
 
-    def __init__(self, store: Store, storage: Storage):
+    def __init__(self, store: JobStore, storage: Storage):
         self._store, self._storage = store, storage
         self._behind: set[str] = set()
         self._looked_at = float("-inf")

@@ -13,7 +13,7 @@ from pando_scheduler.mirror import Mirror
 from pando_scheduler.promises import finish_error, start_error
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import JobState
-from pando_shared.store import Store
+from pando_shared.store import ForecastStore
 
 #: Forecasts are renewed this often; and after so many times what the last renewal took, so that a
 #: long queue does not keep the scheduler busy with telling.
@@ -24,7 +24,7 @@ _TIMES_ITS_OWN = 10.0
 class Forecaster:
     """Tells the store what to expect of each job that has not ended."""
 
-    def __init__(self, store: Store, mirror: Mirror, metrics: SchedulerMetrics):
+    def __init__(self, store: ForecastStore, mirror: Mirror, metrics: SchedulerMetrics):
         self._store, self._mirror, self._metrics = store, mirror, metrics
         self._known: dict[str, Forecast] | None = None
         self._renewed_at = float("-inf")

@@ -29,7 +29,7 @@ def reap_leases(
             decisions.append(ReleaseLease(job.id, job.epoch, lease, reason))
         elif job.attempts + 1 >= rules.max_attempts:
             reason += (
-                f", the {job.attempts + 1}th time without a checkpoint in between; the job is "
+                f", {job.attempts + 1} times without a checkpoint in between; the job is "
                 "quarantined, as it may be what kills them: look at its data and settings"
             )
             decisions.append(Fail(job.id, job.epoch, lease, reason))

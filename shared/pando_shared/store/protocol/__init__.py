@@ -1,0 +1,1 @@
+"""What every store can do, by what it is about; `Store` is all of it together."""
