@@ -23,6 +23,8 @@ class ApiServer:
     environment: dict[str, str]
     port: int
     process: subprocess.Popen[bytes] | None = None
+    #: A command that the process is started by, such as one that lowers a limit.
+    starter: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -36,7 +38,8 @@ class ApiServer:
             "PANDO_PORT": str(self.port),
             **self.environment,
         }
-        self.process = subprocess.Popen([sys.executable, "-m", "pando_api"], env=environment)
+        command = [*self.starter, sys.executable, "-m", "pando_api"]
+        self.process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + 30
         while not self._is_ready():
             assert time.monotonic() < deadline, "the API did not become ready"

@@ -33,7 +33,17 @@ QUOTA: Responses = {
 }
 #: Of what keeps bytes.
 STORAGE_QUOTA: Responses = {
-    429: _failure("You keep as much in storage as you may, or ask too often.")
+    429: _failure(
+        "You keep as much in storage, or have as many long requests open, as you may, or ask too "
+        "often."
+    )
+}
+#: Of what may take long.
+LONG: Responses = {
+    429: _failure(
+        "You have as many streams, completions, uploads and downloads open as you may, or ask too "
+        "often; `Retry-After` says how long to wait."
+    )
 }
 #: Of what only tells whether the service is well.
 NOT_READY: Responses = {503: FAILURES[503]}

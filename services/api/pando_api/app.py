@@ -14,6 +14,7 @@ from pando_api.failed_logins import FailedLogins
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
 from pando_api.middleware import BodyLimit, RequestContext
+from pando_api.open_streams import OpenStreams
 from pando_api.openapi_document import document_of, operation_id
 from pando_api.request_rate import RequestRate
 from pando_api.routes import (
@@ -86,6 +87,8 @@ def create_app(
         # FastAPI's own pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
+        # They would lead to wherever the request's Host says, by http behind a proxy not trusted.
+        redirect_slashes=False,
     )
     measured = Metrics(store, settings, clock)
     policies = PolicyFile(settings.policy_file, clock)
@@ -104,6 +107,7 @@ def create_app(
         FailedLogins(store, clock, measured, settings.failed_logins_per_minute),
         StorageQuota(policies, store, clock),
         EventWatch(store),
+        OpenStreams(settings.streams_per_tenant),
         started_at=SystemClock().now(),
     )
     for router in _TENANT_ROUTERS:

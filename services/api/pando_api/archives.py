@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from typing_extensions import Buffer
 
-from pando_shared.settings import MIB
+from pando_api.streamed_bytes import CHUNK_BYTES
 from pando_shared.storage import Storage
 
 _BLOCK = tarfile.BLOCKSIZE
 
 
-def tar_stream(storage: Storage, folder: str, modified_at: float) -> Iterator[bytes]:
+def tar_stream(storage: Storage, folder: str, modified_at: float) -> Generator[bytes, None, None]:
     """Uncompressed POSIX tar; weights do not compress."""
     for name in storage.walk(folder):
         path = f"{folder}/{name}"
@@ -28,7 +28,7 @@ def tar_stream(storage: Storage, folder: str, modified_at: float) -> Iterator[by
     yield bytes(2 * _BLOCK)
 
 
-def zip_stream(storage: Storage, folder: str) -> Iterator[bytes]:
+def zip_stream(storage: Storage, folder: str) -> Generator[bytes, None, None]:
     """Zip without compression, sizes behind each file, so that nothing need be known ahead."""
     outbox = _Outbox()
     with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as archive:
@@ -41,9 +41,9 @@ def zip_stream(storage: Storage, folder: str) -> Iterator[bytes]:
     yield outbox.take()
 
 
-def _content(storage: Storage, path: str) -> Iterator[bytes]:
+def _content(storage: Storage, path: str) -> Generator[bytes, None, None]:
     with storage.reading(path) as stream:
-        while chunk := stream.read(MIB):
+        while chunk := stream.read(CHUNK_BYTES):
             yield chunk
 
 

@@ -1,9 +1,11 @@
-"""A connection that cannot be held open by saying little, nor fill memory with a head.
+"""A connection that cannot be held open by saying or reading little, nor fill memory with a head.
 
 uvicorn closes connections that are idle between two requests, and waits for ever within one. Here
 a request's head has to arrive within a while, and a body has to keep coming; who stalls is told so
 (408), and the connection is closed. To whatever was reading the request that is a client that went
-away, so that it leaves nothing behind. Answers, such as streams of events, may take their time.
+away, so that it leaves nothing behind. Answers, such as streams of events, may take their time; but
+who takes nothing of one is hung up on, and where there is no room for another connection, the one
+that has waited longest without a request goes.
 """
 
 from __future__ import annotations
@@ -13,11 +15,15 @@ from asyncio import BaseTransport, TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any, cast
 
+from httptools import HttpRequestParser
 from pydantic_core import to_json
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pando_api.idle_connections import IdleConnections
+from pando_api.request_parser import RequestParser
 from pando_api.schemas.errors import ErrorBody, ErrorDetail
+from pando_api.unread_answer import UnreadAnswer, bound_unsent
 from pando_shared.settings import KIB
 
 log = logging.getLogger(__name__)
@@ -33,25 +39,36 @@ class _HeadTooLarge(Exception):
 
 
 class _Flow(FlowControl):
-    """Remembers whether the client was made to wait: what it did not send then is not its fault."""
+    """Remembers whether the client was made to wait: what it did not send then is not its fault;
+    and whether it has taken of its answer what makes room for more."""
 
-    def __init__(self, transport: Transport):
+    def __init__(self, transport: Transport, unread: UnreadAnswer):
         super().__init__(transport)
         self.was_paused = False
+        self._unread = unread
 
     def pause_reading(self) -> None:
         self.was_paused = True
         super().pause_reading()
+
+    def resume_writing(self) -> None:
+        self._unread.moved()
+        super().resume_writing()
 
 
 class BoundedConnection(HttpToolsProtocol):
     """`bounded(seconds)` makes the class that uvicorn wants."""
 
     stall_seconds: float
+    idle: IdleConnections[BoundedConnection]
 
     def __init__(self, *given: Any, **named: Any):
         super().__init__(*given, **named)
+        self.parser = cast(HttpRequestParser, RequestParser(self))
+        self._without_upgrade: bytes | None = None
         self._timer: TimerHandle | None = None
+        self._answer_timer: TimerHandle | None = None
+        self._unread = UnreadAnswer()
         self._head = True
         self._head_bytes = 0
         self._head_too_large = False
@@ -59,11 +76,18 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast(Transport, transport))
-        self.flow = _Flow(cast(Transport, transport))
+        self.flow = _Flow(cast(Transport, transport), self._unread)
+        bound_unsent(transport.get_extra_info("socket"))
+        self._make_room()
+        self.idle.add_new(self)
         self._open_window()
+        self._watch_answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.idle.remove(self)
         self._close_window()
+        if self._answer_timer is not None:
+            self._answer_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -83,15 +107,38 @@ class BoundedConnection(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES:
             self._head_too_large = True
             raise _HeadTooLarge
+        if cast(RequestParser, self.parser).asks_for_another_protocol:
+            self._without_upgrade = self._head_as_it_would_be()
+            return
         self._head = False
         self._head_bytes = 0
+        self.idle.remove(self)
+        if not self.flow.write_paused:
+            self._unread.moved()
         super().on_headers_complete()
         self._open_window()
 
     def on_message_complete(self) -> None:
+        if self._without_upgrade is not None:
+            return
         self._close_window()
         self._head = True
         super().on_message_complete()
+
+    def head_without_upgrade(self) -> bytes | None:
+        head, self._without_upgrade = self._without_upgrade, None
+        return head
+
+    def _head_as_it_would_be(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join((*lines, b"", b""))
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self.idle.add_served(self)
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls it for whatever the parser refuses."""
@@ -128,6 +175,29 @@ class BoundedConnection(HttpToolsProtocol):
         else:
             self._open_window()
 
+    def _watch_answer(self) -> None:
+        self._answer_timer = self.loop.call_later(self.stall_seconds, self._look_at_answer)
+
+    def _look_at_answer(self) -> None:
+        """Also after the last byte was written, and while the connection closes: it does not before
+        all is sent."""
+        is_written = self.cycle is not None and not self.cycle.response_complete
+        may_grow = is_written and not self.flow.write_paused
+        if self._unread.has_stalled(self.transport.get_write_buffer_size(), may_grow=may_grow):
+            log.info("a client took nothing of its answer for %g s", self.stall_seconds)
+            self.transport.abort()
+        else:
+            self._watch_answer()
+
+    def _make_room(self) -> None:
+        """Beyond the limit uvicorn answers 503: not for the sake of those that ask nothing."""
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            longest = self.idle.take_first()
+            if longest is not None:
+                longest.transport.abort()
+                # Not only once the loop comes to it: the next request may come before that.
+                self.connections.discard(longest)
+
     def _end(self, status: HTTPStatus, message: str) -> None:
         """Hang up; with this answer, unless another has begun."""
         self._close_window()
@@ -144,8 +214,9 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 def bounded(stall_seconds: float) -> type[BoundedConnection]:
-    """The class of connections whose requests come on within so many seconds."""
-    return type("Connection", (BoundedConnection,), {"stall_seconds": stall_seconds})
+    """The class of connections whose requests come on, and answers are taken, within so long."""
+    own = {"stall_seconds": stall_seconds, "idle": IdleConnections[BoundedConnection]()}
+    return type("Connection", (BoundedConnection,), own)
 
 
 def _answer(status: HTTPStatus, message: str) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -93,6 +95,29 @@ async def require_admin(key: KeyDep) -> None:
 
 
 TenantDep = Annotated[str, Depends(get_tenant)]
+
+
+async def hold_a_stream(services: ServicesDep, tenant: TenantDep) -> AsyncIterator[None]:
+    """Count the request among the tenant's long ones, until its answer has been sent.
+
+    Raises:
+        TooManyStreams: the tenant has as many as it may have.
+    """
+    with services.open_streams.one_more(tenant):
+        yield
+
+
+async def hold_if_streamed(
+    services: ServicesDep, tenant: TenantDep, stream: bool = False
+) -> AsyncIterator[None]:
+    """The same where only `stream=true` takes long."""
+    with services.open_streams.one_more(tenant) if stream else nullcontext():
+        yield
+
+
+#: For `dependencies` of a route.
+HOLD_A_STREAM = Depends(hold_a_stream)
+HOLD_IF_STREAMED = Depends(hold_if_streamed)
 
 
 def get_own_job(job_id: str, services: ServicesDep, tenant: TenantDep) -> Job:

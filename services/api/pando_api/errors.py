@@ -57,6 +57,12 @@ class RateLimited(PandoError):
         self.headers = headers
 
 
+class TooManyStreams(RateLimited):
+    """The tenant has as many long requests open as it may have."""
+
+    code = "too_many_streams"
+
+
 class TooManyFailedLogins(RateLimited):
     """Too many wrong keys came from the address that this one comes from."""
 
@@ -91,7 +97,7 @@ def error_response(
     code: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    detail = ErrorDetail(message=_printable(message), type=kind, param=param, code=code)
+    detail = _detail(message, kind, param, code)
     return Response(
         to_json(ErrorBody(error=detail)), status, headers, media_type="application/json"
     )
@@ -100,9 +106,13 @@ def error_response(
 def detail_of(error: PandoError) -> ErrorDetail:
     """The error as an object, for a stream whose status has been sent already."""
     _, kind = _classify(error)
-    return ErrorDetail(
-        message=_printable(error.message), type=kind, param=error.param, code=error.code
-    )
+    return _detail(error.message, kind, error.param, error.code)
+
+
+def _detail(message: str, kind: str, param: str | None, code: str | None) -> ErrorDetail:
+    """`param` may be a key of the body, and so anything that JSON can carry."""
+    shown = None if param is None else _printable(param)
+    return ErrorDetail(message=_printable(message), type=kind, param=shown, code=code)
 
 
 def install(app: FastAPI) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from anyio.to_thread import run_sync
 
-from pando_shared.store import Store
+from pando_shared.store import EventStore
 from pando_shared.store.values import Told
 
 #: The pause between two looks.
@@ -26,7 +26,7 @@ class EventWatch:
     """Wakes whoever waits for a job's next event. Looks only while somebody waits, and asks for all
     their jobs at once, so that a stream where nothing happens costs no thread and no request."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: EventStore):
         self._store = store
         self._waiting: dict[asyncio.Future[Told], _Wait] = {}
         self._looking: asyncio.Task[None] | None = None

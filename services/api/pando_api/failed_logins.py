@@ -13,7 +13,7 @@ from pando_api.errors import TooManyFailedLogins
 from pando_api.metrics import Metrics
 from pando_shared.clock import Clock
 from pando_shared.errors import PandoError, Unauthorized, Unavailable
-from pando_shared.store import Store
+from pando_shared.store import RequestBucketStore
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class FailedLogins:
     users, and a good key works from wherever wrong ones come. So a key is always looked up first,
     and how long that takes does not tell whether the address has any tries left."""
 
-    store: Store
+    store: RequestBucketStore
     clock: Clock
     metrics: Metrics
     #: 0: any number.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from starlette.datastructures import QueryParams
 
 from pando_shared.jobs import Job
-from pando_shared.store import Store
+from pando_shared.store import JobStore
 
 Matches = Callable[[Job], bool]
 
@@ -27,7 +27,7 @@ def metadata_filter(params: QueryParams) -> Matches:
 
 
 def matching_jobs(
-    store: Store, tenant: str, after: str | None, matches: Matches, first: int = _BATCH
+    store: JobStore, tenant: str, after: str | None, matches: Matches, first: int = _BATCH
 ) -> Iterator[Job]:
     """The tenant's jobs that match, newest first, from behind job `after`.
 

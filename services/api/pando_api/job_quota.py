@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pando_shared.errors import JobQuotaExceeded
 from pando_shared.policy_file import PolicyFile
-from pando_shared.store import Store
+from pando_shared.store import JobStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class JobQuota:
     """Refuses early what the store, which has the last word, would refuse too."""
 
     policies: PolicyFile
-    store: Store
+    store: JobStore
 
     def require_room(self, tenant: str, wanted: int = 1) -> int | None:
         """Refuse a tenant that may not have so many jobs more, before anything of them is kept.

@@ -18,7 +18,7 @@ from pando_api.schemas.job_object import (
 )
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import DatasetSummary, HalvingRule, Job, JobState, Yield
-from pando_shared.store import Store
+from pando_shared.store import ForecastStore
 
 _UNKNOWN = Forecast(job_id="", made_at=0.0)
 
@@ -71,11 +71,11 @@ def view(job: Job, forecast: Forecast | None) -> JobObject:
     )
 
 
-def view_one(store: Store, job: Job) -> JobObject:
+def view_one(store: ForecastStore, job: Job) -> JobObject:
     return view_many(store, [job])[0]
 
 
-def view_many(store: Store, jobs: Iterable[Job]) -> list[JobObject]:
+def view_many(store: ForecastStore, jobs: Iterable[Job]) -> list[JobObject]:
     jobs = list(jobs)
     foreseen = [job.id for job in jobs if job.state in (JobState.QUEUED, JobState.RUNNING)]
     found = dict(zip(foreseen, store.forecasts(foreseen), strict=True)) if foreseen else {}

@@ -10,6 +10,7 @@ import uvicorn
 from pando_api.app import create_app
 from pando_api.bounded_connection import bounded
 from pando_api.open_files import allow_connections
+from pando_api.open_streams import streams_within
 from pando_shared.catalogue import load_catalogue
 from pando_shared.logs import set_up_logging
 from pando_shared.read_settings import read_settings
@@ -21,9 +22,9 @@ from pando_shared.trace_setup import traces
 
 #: Longest wait for open requests after SIGTERM; event streams are closed at once.
 SHUTDOWN_SECONDS = 10
-#: Longer than clients (httpx 5 s) and proxies (nginx 60 s) keep an idle connection, so that none
-#: sends its next request into one that is being closed.
-KEEP_ALIVE_SECONDS = 75
+#: Longer than clients (httpx 5 s) and proxies (nginx 60 s, Traefik 90 s, Caddy 120 s) keep an idle
+#: connection, so that none sends its next request into one that is being closed.
+KEEP_ALIVE_SECONDS = 150
 
 
 def main() -> None:
@@ -31,8 +32,10 @@ def main() -> None:
     settings = read_settings()
     set_up_logging(settings, "api")
     clock = RedisClock(time_of(settings.redis_url))
+    connections = allow_connections()
+    streams = streams_within(connections, settings.streams_per_tenant)
     app = create_app(
-        settings,
+        settings.model_copy(update={"streams_per_tenant": streams}),
         RedisStore(settings.redis_url, clock),
         Storage(settings.storage_url),
         CeleryMessenger(make_celery(settings.redis_url)),
@@ -52,7 +55,7 @@ def main() -> None:
             forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
             http=bounded(settings.stall_seconds),
             ws="none",
-            limit_concurrency=allow_connections(),
+            limit_concurrency=connections,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )

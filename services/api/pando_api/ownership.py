@@ -5,10 +5,10 @@ from __future__ import annotations
 from pando_shared.errors import NotFound
 from pando_shared.forecasts import Forecast
 from pando_shared.jobs import Job
-from pando_shared.store import Store
+from pando_shared.store import ForecastStore, JobStore
 
 
-def own_job(store: Store, tenant: str, job_id: str) -> Job:
+def own_job(store: JobStore, tenant: str, job_id: str) -> Job:
     """Raises NotFound, also for another tenant's job."""
     try:
         job = store.get_job(job_id)
@@ -19,7 +19,7 @@ def own_job(store: Store, tenant: str, job_id: str) -> Job:
     return job
 
 
-def own_foreseen_job(store: Store, tenant: str, job_id: str) -> tuple[Job, Forecast | None]:
+def own_foreseen_job(store: ForecastStore, tenant: str, job_id: str) -> tuple[Job, Forecast | None]:
     """The job, and what the scheduler foresees for it. Raises NotFound as `own_job` does."""
     try:
         job, forecast = store.foreseen_job(job_id)

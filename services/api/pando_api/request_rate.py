@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pando_api.errors import RateLimited
 from pando_shared.clock import Clock
 from pando_shared.policy_file import PolicyFile
-from pando_shared.store import Store
+from pando_shared.store import RequestBucketStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class RequestRate:
     """Buckets lie in the store, so that a limit holds over all API processes together."""
 
     policies: PolicyFile
-    store: Store
+    store: RequestBucketStore
     clock: Clock
 
     def take(self, tenant: str) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from pando_api.event_watch import EventWatch
 from pando_api.failed_logins import FailedLogins
 from pando_api.job_quota import JobQuota
 from pando_api.metrics import Metrics
+from pando_api.open_streams import OpenStreams
 from pando_api.request_rate import RequestRate
 from pando_api.storage_quota import StorageQuota
 from pando_shared.catalogue import BaseModel
@@ -37,4 +38,5 @@ class Services:
     failed_logins: FailedLogins
     storage_quota: StorageQuota
     event_watch: EventWatch
+    open_streams: OpenStreams
     started_at: float

@@ -10,7 +10,7 @@ from pando_shared.clock import Clock
 from pando_shared.errors import Unavailable
 from pando_shared.human_size import human_size
 from pando_shared.policy_file import PolicyFile
-from pando_shared.store import Store
+from pando_shared.store import StoredBytesStore
 from pando_shared.stored_bytes import StoredBytes, StoredThing
 
 #: What a request that died has held counts no more this long after its last write.
@@ -22,7 +22,7 @@ class StorageQuota:
     """Counts lie in the store, so that a limit holds over all API processes together."""
 
     policies: PolicyFile
-    store: Store
+    store: StoredBytesStore
     clock: Clock
 
     def require_room(self, tenant: str, wanted: int) -> None:

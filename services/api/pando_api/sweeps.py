@@ -17,7 +17,7 @@ from pando_shared.errors import NotFound
 from pando_shared.ids import new_id
 from pando_shared.jobs import Job, JobSpec
 from pando_shared.records import Event
-from pando_shared.store import NewJob, Store
+from pando_shared.store import JobStore, NewJob
 from pando_shared.store.order import newest_first
 from pando_shared.tracing import current_traceparent
 
@@ -94,7 +94,7 @@ def _first_key(idempotency_key: str | None) -> str | None:
     return None if idempotency_key is None else f"{idempotency_key}/sweep"
 
 
-def trials_of(store: Store, tenant: str, sweep_id: str) -> list[Job]:
+def trials_of(store: JobStore, tenant: str, sweep_id: str) -> list[Job]:
     """The trials of a sweep, in the grid's order.
 
     Raises:
@@ -106,7 +106,7 @@ def trials_of(store: Store, tenant: str, sweep_id: str) -> list[Job]:
     return found
 
 
-def sweeps_behind(store: Store, tenant: str, after: str | None) -> Iterator[list[Job]]:
+def sweeps_behind(store: JobStore, tenant: str, after: str | None) -> Iterator[list[Job]]:
     """The trials of each of the tenant's sweeps, from behind sweep `after`, the newest sweep first:
     that whose latest trial is the newest. Reads no further than it is asked to go.
 
@@ -140,7 +140,7 @@ def sweep_of(job: Job) -> str | None:
     return group if values_of(job.spec.metadata) else None
 
 
-def _trials(store: Store, tenant: str, sweep_id: str) -> list[Job]:
+def _trials(store: JobStore, tenant: str, sweep_id: str) -> list[Job]:
     jobs = store.jobs_of_group(tenant, sweep_id)
     return sorted((job for job in jobs if sweep_of(job) is not None), key=_number)
 

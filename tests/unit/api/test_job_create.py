@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from api_calls import CHAT_LINE, create_job, error_of, upload
 from factories import make_worker
@@ -303,3 +304,58 @@ def test_data_lines_are_not_read_here(client: TestClient) -> None:
     """A broken file fails its job in `prepare`, where the line can be named."""
     file_id = upload(client, CHAT_LINE + "\nnot json\n")["id"]
     assert create_job(client, training_file=file_id)["status"] == "validating_files"
+
+
+@pytest.mark.parametrize(
+    ("knobs", "param"),
+    [
+        ({"learning_rate": 1e39}, "learning_rate"),
+        ({"learning_rate": 1e30, "learning_rate_multiplier": 1e30}, "learning_rate_multiplier"),
+        ({"weight_decay": 1e308}, "weight_decay"),
+        ({"max_grad_norm": 3.5e38}, "max_grad_norm"),
+        ({"adam_epsilon": 1e308}, "adam_epsilon"),
+        ({"adapter": {"type": "lora", "alpha": 1e308}}, "adapter.alpha"),
+        ({"adapter": {"type": "paca", "alpha": 1e39}}, "adapter.alpha"),
+        ({"adapter": {"type": "meft", "balance": 1e308}}, "adapter.balance"),
+    ],
+)
+def test_a_number_that_no_step_can_compute_with(
+    client: TestClient, knobs: dict[str, Any], param: str
+) -> None:
+    error = refused(client, **knobs)
+    assert error["param"] == param
+    assert "at most 3.4e38" in error["message"]
+
+
+def test_the_largest_that_one_can(client: TestClient) -> None:
+    largest = float(np.finfo(np.float32).max)
+    create_job(client, max_grad_norm=largest, adapter={"type": "lora", "alpha": largest})
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["q_proj", "v_proj", "q_proj"], "names a module twice"),
+        ([f"layers.{number}.q_proj" for number in range(1001)], "has 1001 names, more than 1000"),
+        (["x" * 250 + ".q_proj"], "a name of more than 256 characters"),
+    ],
+)
+def test_a_job_is_not_made_long_by_its_targets(
+    client: TestClient, names: list[str], said: str
+) -> None:
+    error = refused(client, adapter={"type": "lora", "target_modules": names})
+    assert said in error["message"]
+    assert error["param"] == "adapter.target_modules"
+
+
+def test_of_many_unknown_targets_three_are_named(client: TestClient) -> None:
+    names = [f"module_{number}" for number in range(500)]
+    error = refused(client, adapter={"type": "lora", "target_modules": names})
+    assert "'module_2'; it has" in error["message"]
+    assert "module_3" not in error["message"]
+
+
+def test_a_number_of_probes_beyond_all_computing(client: TestClient) -> None:
+    error = refused(client, adapter={"type": "meft", "num_probes": 10**4000})
+    assert error["param"] == "adapter.num_probes"
+    assert len(error["message"]) < 200

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from pando_api.answers import EVENT_STREAM, body_of
-from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.answers import EVENT_STREAM, LONG, body_of
+from pando_api.dependencies import HOLD_A_STREAM, ServicesDep, TenantDep
 from pando_api.sample_stream import stream_sample
 from pando_api.sampling import read_sample, request_sample
 from pando_api.schemas.chat import (
@@ -29,7 +29,12 @@ router = APIRouter(prefix="/v1", tags=["sampling"])
 FinishReason = Literal["stop", "length"]
 
 
-@router.post("/chat/completions", response_model=ChatCompletion, responses=body_of(EVENT_STREAM))
+@router.post(
+    "/chat/completions",
+    response_model=ChatCompletion,
+    responses=body_of(EVENT_STREAM) | LONG,
+    dependencies=[HOLD_A_STREAM],
+)
 async def create_chat_completion(
     body: ChatCreate, services: ServicesDep, tenant: TenantDep
 ) -> ChatCompletion | Response:

@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from pando_api.answers import EVENT_STREAM, body_of
-from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.answers import EVENT_STREAM, LONG, body_of
+from pando_api.dependencies import HOLD_A_STREAM, ServicesDep, TenantDep
 from pando_api.sample_stream import stream_sample
 from pando_api.sampling import read_sample, request_sample
 from pando_api.schemas.completions import Completion, CompletionChoice, CompletionCreate
@@ -20,7 +20,12 @@ from pando_shared.workers import SampleChunk
 router = APIRouter(prefix="/v1", tags=["sampling"])
 
 
-@router.post("/completions", response_model=Completion, responses=body_of(EVENT_STREAM))
+@router.post(
+    "/completions",
+    response_model=Completion,
+    responses=body_of(EVENT_STREAM) | LONG,
+    dependencies=[HOLD_A_STREAM],
+)
 async def create_completion(
     body: CompletionCreate, services: ServicesDep, tenant: TenantDep
 ) -> Completion | Response:

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse
 
-from pando_api.answers import EVENT_STREAM, body_of
-from pando_api.dependencies import OwnJobDep, ServicesDep
+from pando_api.answers import EVENT_STREAM, LONG, body_of
+from pando_api.dependencies import HOLD_IF_STREAMED, OwnJobDep, ServicesDep
 from pando_api.event_stream import follow
 from pando_api.paging import first_page
 from pando_api.schemas.history import EventObject, event_seq
@@ -22,7 +22,12 @@ router = APIRouter(prefix="/v1/fine_tuning/jobs/{job_id}", tags=["fine-tuning"])
 LastEventId = Annotated[str | None, Header(description="Go on streaming behind this event.")]
 
 
-@router.get("/events", response_model=Page[EventObject], responses=body_of(EVENT_STREAM))
+@router.get(
+    "/events",
+    response_model=Page[EventObject],
+    responses=body_of(EVENT_STREAM) | LONG,
+    dependencies=[HOLD_IF_STREAMED],
+)
 def list_events(
     job: OwnJobDep,
     services: ServicesDep,

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
-from pando_api.answers import STORAGE_QUOTA, body_of
-from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.answers import LONG, STORAGE_QUOTA, body_of
+from pando_api.dependencies import HOLD_A_STREAM, ServicesDep, TenantDep
 from pando_api.file_upload import receive_file
 from pando_api.kept_files import remove_file
 from pando_api.paging import page_of
 from pando_api.schemas.files import FileDeleted, FileObject
 from pando_api.schemas.paging import After, Page
+from pando_api.streamed_bytes import CHUNK_BYTES, StreamedBytes
 from pando_shared import layout
-from pando_shared.settings import MIB
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -44,7 +44,7 @@ _FORM: dict[str, Any] = {
 }
 
 
-@router.post("", openapi_extra=_FORM, responses=STORAGE_QUOTA)
+@router.post("", openapi_extra=_FORM, responses=STORAGE_QUOTA, dependencies=[HOLD_A_STREAM])
 async def create_file(
     request: Request,
     services: ServicesDep,
@@ -88,14 +88,15 @@ def delete_file(file_id: str, services: ServicesDep, tenant: TenantDep) -> FileD
 @router.get(
     "/{file_id}/content",
     response_class=StreamingResponse,
-    responses=body_of("application/octet-stream"),
+    responses=body_of("application/octet-stream") | LONG,
+    dependencies=[HOLD_A_STREAM],
 )
-def file_content(file_id: str, services: ServicesDep, tenant: TenantDep) -> StreamingResponse:
+def file_content(file_id: str, services: ServicesDep, tenant: TenantDep) -> StreamedBytes:
     """The bytes as they were uploaded, whatever the request's Accept header says."""
     record = services.store.get_file(tenant, file_id)
     stream = services.storage.reading(layout.file_content(record.id))
     name = quote(record.filename, safe="")
-    return StreamingResponse(
+    return StreamedBytes(
         _chunks(stream),
         media_type="application/octet-stream",
         headers={
@@ -105,7 +106,7 @@ def file_content(file_id: str, services: ServicesDep, tenant: TenantDep) -> Stre
     )
 
 
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+def _chunks(stream: IO[bytes]) -> Generator[bytes, None, None]:
     with stream:
-        while chunk := stream.read(MIB):
+        while chunk := stream.read(CHUNK_BYTES):
             yield chunk

@@ -8,12 +8,13 @@ from typing import Literal
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from pando_api.answers import body_of
+from pando_api.answers import LONG, body_of
 from pando_api.archives import tar_stream, zip_stream
-from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.dependencies import HOLD_A_STREAM, ServicesDep, TenantDep
 from pando_api.model_lookup import find_model
 from pando_api.schemas.models import ModelDeleted, ModelList, ModelObject
 from pando_api.services import Services
+from pando_api.streamed_bytes import StreamedBytes
 from pando_shared import layout
 from pando_shared.catalogue import BaseModel
 from pando_shared.errors import InvalidRequest
@@ -37,14 +38,15 @@ def list_models(services: ServicesDep, tenant: TenantDep) -> ModelList:
 @router.get(
     "/{model:path}/content",
     response_class=StreamingResponse,
-    responses=body_of("application/x-tar", "application/zip"),
+    responses=body_of("application/x-tar", "application/zip") | LONG,
+    dependencies=[HOLD_A_STREAM],
 )
 def download_model(
     model: str,
     services: ServicesDep,
     tenant: TenantDep,
     format: Literal["tar", "zip"] = "tar",  # noqa: A002 - the name on the wire
-) -> StreamingResponse:
+) -> StreamedBytes:
     """An adapter's folder as PEFT and vLLM load it (MEFT: as Pando's loader does)."""
     record = _own_adapter(services, tenant, model)
     if format == "tar":
@@ -55,7 +57,7 @@ def download_model(
         media_type = "application/zip"
     filename = f"{_UNSAFE.sub('-', record.name)}.{format}"
     headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(body, media_type=media_type, headers=headers)
+    return StreamedBytes(body, media_type=media_type, headers=headers)
 
 
 @router.get("/{model:path}")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request
 
 from pando_api import upload_completion, uploads
 from pando_api.answers import STORAGE_QUOTA
-from pando_api.dependencies import ServicesDep, TenantDep
+from pando_api.dependencies import HOLD_A_STREAM, ServicesDep, TenantDep
 from pando_api.schemas.uploads import (
     UploadComplete,
     UploadCreate,
@@ -50,7 +50,12 @@ def create_upload(
     return UploadObject.of(uploads.create_upload(services, tenant, body, idempotency_key))
 
 
-@router.post("/{upload_id}/parts", openapi_extra=_FORM, responses=STORAGE_QUOTA)
+@router.post(
+    "/{upload_id}/parts",
+    openapi_extra=_FORM,
+    responses=STORAGE_QUOTA,
+    dependencies=[HOLD_A_STREAM],
+)
 async def create_part(
     upload_id: str, request: Request, services: ServicesDep, tenant: TenantDep
 ) -> UploadPartObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -96,6 +97,29 @@ def test_no_json_is_too_much(client: TestClient, content: bytes) -> None:
     assert len(error["message"]) < 2000
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"\ud800": 1},
+        {"adapter": {"type": "lora", "\ud800": 1}},
+        {"hyperparameters": {"\ud800": 1}},
+        {"metadata": {"\ud800": "x"}},
+        {"metadata": {"x": "\ud800"}},
+        {"suffix": "\ud800"},
+        {"model": "\ud800"},
+    ],
+    ids=json.dumps,
+)
+def test_half_a_character_is_refused_wherever_it_stands(
+    client: TestClient, body: dict[str, Any]
+) -> None:
+    content = json.dumps({"model": "tiny", "training_file": "file-1", **body})
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v1/fine_tuning/jobs", content=content, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+
+
 def test_json_beyond_the_limit_is_refused_unread(client: TestClient) -> None:
     error_of(raw(client, b'{"model": "' + b"a" * (9 * MIB) + b'"}'), 413)
 
@@ -114,6 +138,13 @@ def test_nothing_of_another_origin_is_let_in(client: TestClient) -> None:
         client.options("/v1/fine_tuning/jobs", headers=origin),
     ):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/files/", "/docs/", "/healthz/"])
+def test_nobody_is_led_to_where_a_requests_host_says(client: TestClient, path: str) -> None:
+    answer = client.get(path, headers={"Host": "evil.example"}, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "evil.example" not in f"{answer.headers} {answer.text}"
 
 
 def test_every_answer_has_the_headers_that_keep_browsers_from_guessing(app: FastAPI) -> None:
