@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -17,12 +18,17 @@ def file_id(api: Api, given: str) -> str:
     Raises:
         UsageError: there is no such file here, and it does not look like an id.
     """
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))  # noqa: PTH111  (Path's own fails for ~nobody)
     if path.is_file():
         return str(api.upload(path)["id"])
     if _FILE_ID.fullmatch(given):
         return given
-    what = "is a folder" if path.is_dir() else "does not exist"
     raise UsageError(
-        f"{given} {what}", hint="Give a .jsonl file, or an id as `pando files` lists them."
+        f"{given} {_lack(path)}", hint="Give a .jsonl file, or an id as `pando files` lists them."
     )
+
+
+def _lack(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder"
+    return "is a pipe or device; save it as a file first" if path.exists() else "does not exist"

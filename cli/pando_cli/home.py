@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pando_cli.errors import UsageError
+
 DEFAULT_HOME = "~/.pando"
 
 
@@ -16,8 +18,20 @@ class Home:
 
     @classmethod
     def locate(cls, given: Path | None = None) -> Home:
-        """`given` (a flag or $PANDO_HOME), else ~/.pando."""
-        return cls((given or Path(DEFAULT_HOME)).expanduser().resolve())
+        """`given` (a flag or $PANDO_HOME), else ~/.pando.
+
+        Raises:
+            UsageError: it begins with ~ and a user that there is not.
+        """
+        place = given or Path(DEFAULT_HOME)
+        try:
+            return cls(place.expanduser().resolve())
+        except RuntimeError as error:
+            raise UsageError(
+                f"nobody knows the home directory in {str(place)!r}",
+                param="home",
+                hint="Name the folder with --home or PANDO_HOME, with its whole path.",
+            ) from error
 
     @property
     def client_config(self) -> Path:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from pando_cli.client_config import ClientConfig
-from pando_cli.errors import CliError, KeyRejected, Refused, Unreachable
+from pando_cli.errors import CliError, KeyRejected, Refused, Unreachable, UsageError
 
 #: Reads may wait for a long sample or a big upload to be digested; connecting may not.
 TIMEOUT = httpx.Timeout(120.0, connect=5.0)
@@ -59,9 +59,21 @@ class HttpClient:
 
     @contextmanager
     def streaming(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
-        """A response whose body has not been read yet; refusals have been raised already."""
+        """A response whose body has not been read yet; refusals have been raised already.
+
+        Raises:
+            UsageError: what is to be sent has no form in JSON.
+            Unreachable, KeyRejected, Refused.
+        """
         try:
-            with self._http.stream(method, path, **request) as response:
+            prepared = self._http.build_request(method, path, **request)
+        except ValueError as error:
+            raise UsageError(
+                f"this cannot be sent as JSON: {error}",
+                hint="Numbers must be finite, and text UTF-8.",
+            ) from error
+        try:
+            with closing(self._http.send(prepared, stream=True)) as response:
                 if response.is_error:
                     response.read()
                     raise refusal(response, self.url)

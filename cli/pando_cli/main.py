@@ -31,7 +31,17 @@ def run(arguments: Sequence[str]) -> int:
         # The reader (`| head`) has had enough. Nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except OSError as error:
+        output.error(_of_this_machine(error))
+        return ExitCode.FAILED
     return ExitCode.OK
+
+
+def _of_this_machine(error: OSError) -> CliError:
+    """A disk that is full, a folder that is another user's: the system's own words say it."""
+    reason = error.strerror or str(error)
+    message = f"{error.filename}: {reason}" if error.filename else reason
+    return CliError(message, code="system_error")
 
 
 def main() -> None:

@@ -6,10 +6,13 @@ import json
 import sys
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+from rich.text import Text
 
 from pando_cli.errors import CliError
+from pando_cli.plain_console import PlainConsole
 from pando_shared.errors import PandoError
+from pando_shared.log_text import UNPRINTABLE
 
 
 class Output:
@@ -20,8 +23,8 @@ class Output:
 
     def __init__(self, as_json: bool):
         self.as_json = as_json
-        self.console = Console(highlight=False)
-        self.notes = Console(stderr=True, highlight=False)
+        self.console = PlainConsole()
+        self.notes = PlainConsole(stderr=True)
 
     def result(self, value: Any, text: RenderableType) -> None:
         """Print `value` as JSON, or `text` for people."""
@@ -32,7 +35,7 @@ class Output:
 
     def document(self, value: Any) -> None:
         """One line of JSON, at once."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.write(_json(value) + "\n")
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
@@ -47,7 +50,13 @@ class Output:
             fields = {"message": error.message, "code": error.code, "param": error.param}
             self.document({"error": {**fields, "hint": hint}})
             return
-        self.notes.print("[bold red]error[/]:", end=" ")
-        self.notes.print(error.message, markup=False, soft_wrap=True)
+        self.notes.print(Text("error", style="bold red"), end=": ")
+        self.notes.print(error.message, soft_wrap=True)
         if hint:
-            self.notes.print(hint, markup=False, soft_wrap=True, style="dim")
+            self.notes.print(hint, soft_wrap=True, style="dim")
+
+
+def _json(value: Any) -> str:
+    """People's letters as they are; what a terminal would obey, or cannot be written, escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

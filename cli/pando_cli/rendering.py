@@ -6,10 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
 from pando_shared.human_size import human_size
+from pando_shared.log_text import on_one_line
 
 JsonObject = dict[str, Any]
 
@@ -72,9 +75,22 @@ def age(timestamp: float) -> str:
     return f"{seconds}d"
 
 
+class ListTable(Table):
+    """A text in it is one line, whoever wrote it: a name with line breaks makes no second row."""
+
+    def add_row(
+        self,
+        *cells: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        shown = (Text(on_one_line(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*shown, style=style, end_section=end_section)
+
+
 def list_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
     """A table of objects, a line each: ids first and never broken, then text, then numbers."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    table = ListTable(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for index, column in enumerate(columns):
         # Where the terminal is narrow, no column folds into a line of single letters.
         table.add_column(column, overflow="fold", no_wrap=index == 0, min_width=4)
@@ -105,7 +121,7 @@ def progress(job: JsonObject) -> JsonObject:
 
 def label(job: JsonObject) -> str:
     """What people call the job: its suffix, else its id."""
-    return str(job.get("suffix") or job["id"])
+    return on_one_line(str(job.get("suffix") or job["id"]))
 
 
 def jobs_table(jobs: Sequence[JsonObject]) -> Table:
@@ -127,10 +143,10 @@ def jobs_table(jobs: Sequence[JsonObject]) -> Table:
 
 def fields_table(rows: Sequence[tuple[str, Any]]) -> Table:
     """Name and value, a line each; values that are None are left out."""
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = ListTable(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
         if value is not None:
-            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+            table.add_row(name, value if isinstance(value, Text) else str(value))
     return table

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from pando_cli.ended import ended
 from pando_cli.rendering import JsonObject, age, list_table, number, state
@@ -23,7 +22,7 @@ def trials_table(sweep: JsonObject) -> Table:
         total = trial["total_steps"]
         table.add_row(
             trial["job_id"],
-            Text(values_text(trial["values"])),
+            values_text(trial["values"]),
             str(trial["rank"] or "-"),
             state(trial["status"]),
             f"{trial['step']}/{total}" if total else "-",
@@ -40,7 +39,7 @@ def sweeps_table(sweeps: Sequence[JsonObject]) -> Table:
         best = best_trial(sweep)
         table.add_row(
             sweep["id"],
-            Text(values_text(best["values"]) if best else "-"),
+            values_text(best["values"]) if best else "-",
             sweep["model"],
             state(sweep["status"]),
             f"{sum(ended(trial) for trial in trials)}/{len(trials)}",

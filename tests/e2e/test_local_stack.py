@@ -187,3 +187,13 @@ def test_a_model_that_is_none(stack: LocalStack, tmp_path: Path) -> None:
     )
     assert (done.code, done.json["error"]["code"]) == (5, "service_died")
     assert "empty" in done.json["error"]["message"]
+
+
+def test_a_redis_that_cannot_read_what_it_kept(stack: LocalStack, tmp_path: Path) -> None:
+    home = tmp_path / "h"
+    (home / "redis").mkdir(parents=True)
+    (home / "redis" / "appendonly.aof").write_bytes(b"no such thing\r\n")
+    done = stack.pando("up", "--json", "--port", "0", "--home", str(home))
+    assert (done.code, done.json["error"]["code"]) == (5, "service_died")
+    assert "redis keeps dying" in done.json["error"]["message"]
+    assert "append only file" in done.json["error"]["message"]

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ import pytest
 from local_stack import PANDO, LocalStack, eventually
 from stack_jobs import StackJobs, relative_difference
 
-from pando_shared.jobs import Job
+from pando_shared.adapters import LoraConfig
+from pando_shared.ids import new_id
+from pando_shared.jobs import Job, JobState
+from pando_shared.lifecycle import submit_all
+from pando_shared.storage import Storage
+from pando_shared.store import NewJob
+from pando_shared.store.messages import CeleryMessenger, make_celery
 from pando_shared.store.redis import RedisStore
 
 pytestmark = pytest.mark.e2e
@@ -323,5 +329,26 @@ def test_a_job_that_kills_each_worker_it_touches_is_quarantined(
     assert failed.error.code == "worker_lost"
     assert "quarantined" in failed.error.message
     assert kills == 3
+    for job_id in neighbours:
+        heavy.succeed(job_id)
+
+
+def test_a_job_that_breaks_every_round_it_is_in_is_quarantined(
+    fair: LocalStack, heavy: Tenant
+) -> None:
+    """Its scale is beyond single precision, which torch refuses in the midst of everybody's step.
+    The API lets no such job in; it stands here for a fault that nobody has thought of."""
+    neighbours = [heavy.start("tiny", batch_size=16, max_steps=40, n_epochs=100) for _ in range(2)]
+    store = RedisStore(fair.redis_url())
+    spec = replace(store.get_job(neighbours[0]).spec, adapter=LoraConfig(alpha=1e308))
+    poison = Job(new_id("ftjob"), spec, created_at=time.time())
+    submit_all(store, Storage(f"file://{fair.home}/storage"), [NewJob(poison, None)])
+    CeleryMessenger(make_celery(fair.redis_url())).prepare(poison.id)
+    assert eventually(lambda: store.get_job(poison.id).state is JobState.FAILED, 150)
+    error = store.get_job(poison.id).error
+    store.close()
+    assert error is not None
+    assert error.code == "worker_lost"
+    assert "quarantined" in error.message
     for job_id in neighbours:
         heavy.succeed(job_id)

@@ -48,7 +48,7 @@ def download(
         typer.Option("--output", "-o", help="Folder to make.  Default: ./NAME", show_default=False),
     ] = None,
 ) -> None:
-    """Download an adapter: a folder that `peft`, `transformers` and vLLM load.
+    """Download an adapter: a folder that `peft`, `transformers` and vLLM load; MEFT has a loader.
 
     With --json: {"model", "path", "files", "bytes"}.
 

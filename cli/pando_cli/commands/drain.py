@@ -14,7 +14,7 @@ from pando_cli.home import Home
 from pando_cli.operator_access import connect
 from pando_cli.output import Output
 from pando_shared.clock import SystemClock
-from pando_shared.store import Store
+from pando_shared.store import JobStore, Store, WorkerStore
 
 #: Seconds between two looks at what is left on the worker.
 POLL_SECONDS = 0.5
@@ -61,7 +61,7 @@ def drain(
     output.result({"worker": worker, "draining": not undo, "since": since, "jobs": left}, text)
 
 
-def _check_known(store: Store, worker_id: str) -> None:
+def _check_known(store: WorkerStore, worker_id: str) -> None:
     """A worker that was drained and went away is known, too."""
     known = {worker.id for worker in store.list_workers()} | store.draining().keys()
     if worker_id not in known:
@@ -91,7 +91,7 @@ def _until_empty(store: Store, worker_id: str) -> Iterator[list[str]]:
             sleep(POLL_SECONDS)
 
 
-def _jobs_on(store: Store, worker_id: str) -> list[str]:
+def _jobs_on(store: JobStore, worker_id: str) -> list[str]:
     jobs = store.leased_jobs()
     return [job.id for job in jobs if job.lease is not None and job.lease.worker_id == worker_id]
 

@@ -55,7 +55,7 @@ def show(job_id: JobArgument, connection: Connection) -> None:
 
 
 def cancel(job_id: JobArgument, connection: Connection) -> None:
-    """Cancel a job for good. What it has trained so far is dropped.
+    """Cancel a job for good: nothing resumes it. Adapters of its checkpoints stay, as models.
 
     Example:
 

@@ -12,6 +12,7 @@ from pando_cli.connection import Connection, Session
 from pando_cli.errors import CliError
 from pando_cli.event_stream import follow
 from pando_cli.rendering import clock_time
+from pando_shared.log_text import on_one_line
 
 _STYLES = {"info": "", "warn": "yellow", "error": "bold red"}
 
@@ -48,5 +49,5 @@ def logs(
 
 def _print(session: Session, event: JsonObject) -> None:
     line = Text(clock_time(event["created_at"]), style="dim")
-    line.append("  ").append(event["message"], style=_STYLES.get(event["level"], ""))
+    line.append("  ").append(on_one_line(event["message"]), style=_STYLES.get(event["level"], ""))
     session.output.result(event, line)

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.text import Text
 
 from pando_cli.connection import HomeOption, JsonOption
 from pando_cli.home import Home
@@ -53,9 +51,7 @@ def show(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def _tell(file: Path | None, policy: Policy, output: Output) -> None:
-    output.note(
-        "No policy file: the defaults." if file is None else f"{escape(str(file))} is right."
-    )
+    output.note("No policy file: the defaults." if file is None else f"{file} is right.")
     document = as_document(policy)
     path = None if file is None else str(file)
     output.result({"path": path, "policy": document}, _tables(document))
@@ -75,7 +71,7 @@ def _tables(document: dict[str, Any]) -> RenderableType:
     tenants = list_table("tenant", numbers=[key.name for key in TENANT])
     for name, of in [*document["tenants"].items(), ("(all others)", document["default_tenant"])]:
         tenants.add_row(
-            Text(name),
+            name,
             f"{of['weight']:g}",
             f"{of['guaranteed']:g}",
             "unlimited" if of["limit"] is None else f"{of['limit']:g}",

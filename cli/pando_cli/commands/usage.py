@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from pando_cli.connection import Connection
 from pando_cli.rendering import (
@@ -59,9 +58,7 @@ def _fields(usage: JsonObject) -> Table:
 def _table(usages: Sequence[JsonObject]) -> Table:
     table = list_table("tenant", "storage", "jobs", "requests left", numbers=("worker time",))
     for each in usages:
-        table.add_row(
-            Text(each["tenant"]), _storage(each), _jobs(each), _requests(each), _worked(each)
-        )
+        table.add_row(each["tenant"], _storage(each), _jobs(each), _requests(each), _worked(each))
     return table
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from pando_cli.connection import Connection
 from pando_cli.rendering import age, fields_table, list_table
@@ -61,7 +60,7 @@ def list_webhooks(connection: Connection) -> None:
         if each["last_error"]:
             status += f": {each['last_error']}"
         row = (each["id"], each["name"], each["url"], ends, status, age(each["created_at"]))
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     session.output.result({"object": "list", "data": found}, table)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pando_cli.doctor.finding import Finding, fail, ok, skipped, warn
 from pando_cli.rendering import human_seconds
 from pando_shared.jobs import Job, JobState
-from pando_shared.store import Store
+from pando_shared.store import JobStore
 from pando_shared.store.messages import make_celery
 from pando_shared.store.presence import who_prepares
 
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 1.5
 LONG_SECONDS = 600.0
 
 
-def preparing_in_store(store: Store, redis_url: str, now: float) -> Finding:
+def preparing_in_store(store: JobStore, redis_url: str, now: float) -> Finding:
     """`now`: Redis's time. Raises Unavailable if Redis does not answer."""
     with make_celery(redis_url) as celery:
         names = who_prepares(celery, ANSWER_SECONDS)

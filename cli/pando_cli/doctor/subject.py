@@ -14,7 +14,7 @@ from pando_cli import client_config, stack_record
 from pando_cli.client_config import ClientConfig
 from pando_cli.commands.stack import default_models
 from pando_cli.doctor.finding import Finding, fail, ok
-from pando_cli.errors import UsageError
+from pando_cli.errors import StackError, UsageError
 from pando_cli.home import Home
 from pando_cli.policy_source import policy_of
 from pando_cli.stack_record import StackRecord
@@ -106,16 +106,17 @@ def _defaults(home: Home) -> dict[str, Any]:
 def _record(home: Home, problems: list[Finding]) -> StackRecord | None:
     try:
         return stack_record.running(home)
-    except (OSError, ValueError, TypeError) as error:
+    except StackError as error:
+        problems.append(fail(_NAME, error.message, error.hint or ""))
+    except OSError as error:
         problems.append(
             fail(
                 _NAME,
                 f"{home.stack_record} cannot be read ({type(error).__name__})",
-                "Run this as the user who runs the stack; if the file is broken, `pando down` and "
-                "`pando up` write it anew.",
+                "Run this as the user who runs the stack.",
             )
         )
-        return None
+    return None
 
 
 def _client(home: Home, problems: list[Finding]) -> ClientConfig | None:

@@ -21,6 +21,7 @@ from pando_cli.stack.stop_signals import StopSignals
 from pando_cli.stack.supervisor import Supervisor
 from pando_cli.stack_record import StackRecord
 from pando_shared.clock import SystemClock
+from pando_shared.errors import Unavailable
 from pando_shared.storage import Storage
 from pando_shared.store import Store
 from pando_shared.store.redis import RedisStore
@@ -57,6 +58,8 @@ def run_stack(
     """
     began = time.time()
     with home_lock.hold(plan.home) as lock:
+        # Until ours is there, nobody may take a dead stack's pid and password for it.
+        stack_record.drop(plan.home)
         require_free(plan.host, plan.port)
         config_file, redis = configure(plan.home, plan.host)
         environment = plan.environment(redis)
@@ -93,7 +96,14 @@ def _wait_for_redis(
         if time.monotonic() > deadline:
             raise StackError("Redis did not answer in time", hint="See redis.log in the logs.")
         # Asked only once somebody listens: the store itself would wait, and nobody would tick.
-        return not is_free(address.host, address.port) and store.ping()
+        if is_free(address.host, address.port):
+            return False
+        try:
+            return store.ping()
+        except Unavailable:
+            # It reads what it has kept, which may take a while, or may end it; then its log says
+            # why, once it has died often enough.
+            return False
 
     return store if supervisor.run_until(answers, signals.requested) else None
 

@@ -10,7 +10,7 @@ from pando_shared.clock import Clock
 from pando_shared.key_keeping import create_key
 from pando_shared.recovery import recover
 from pando_shared.storage import Storage
-from pando_shared.store import Store
+from pando_shared.store import ApiKeyStore, Store
 
 FIRST_TENANT = "default"
 
@@ -33,6 +33,6 @@ def ensure_key(home: Home, url: str, store: Store, storage: Storage, clock: Cloc
     return config
 
 
-def _usable(store: Store, secret: str, now: float) -> bool:
+def _usable(store: ApiKeyStore, secret: str, now: float) -> bool:
     key = store.find_key(digest(secret))
     return key is not None and key.scope != "read-only" and key.works_at(now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import psutil
 
@@ -11,11 +12,14 @@ from pando_cli.errors import StackError
 
 
 def free_port(host: str, preferred: int | None = None) -> int:
-    """`preferred` if nobody listens there, else any port that is free now."""
+    """`preferred` if nobody listens there, else any port that is free now.
+
+    Raises:
+        StackError: the host is none of this machine's addresses.
+    """
     if preferred is not None and is_free(host, preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with _bound(host) as probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -23,12 +27,8 @@ def free_port(host: str, preferred: int | None = None) -> int:
 def free_ports(host: str, count: int) -> list[int]:
     """That many different ports, all free now."""
     with ExitStack() as probes:
-        found: list[int] = []
-        for _ in range(count):
-            probe = probes.enter_context(socket.socket())
-            probe.bind((host, 0))
-            found.append(probe.getsockname()[1])
-        return found
+        found = [probes.enter_context(_bound(host)) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in found]
 
 
 def is_free(host: str, port: int) -> bool:
@@ -43,15 +43,33 @@ def is_free(host: str, port: int) -> bool:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises StackError if somebody listens on the port, and names them where we may know."""
+    """Raises StackError if we may not listen there, or somebody does: who, where we may know."""
+    with _bound(host):
+        pass
     if is_free(host, port):
         return
     owner = owner_of(port)
     raise StackError(
-        f"port {port} on {host} is already in use" + (f" by {owner}" if owner else ""),
+        f"port {port} on {host} is "
+        + (f"already in use by {owner}" if owner else "already in use, or only root's to use"),
         code="port_in_use",
         hint="Choose another with --port, or --port 0 for any free one.",
     )
+
+
+@contextmanager
+def _bound(host: str) -> Iterator[socket.socket]:
+    """On any port that is free, for as long as the block runs."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise StackError(
+                f"cannot listen on {host}: {error.strerror or error}",
+                code="no_such_address",
+                hint="--host wants an address of this machine: 127.0.0.1, or 0.0.0.0 for all.",
+            ) from error
+        yield probe
 
 
 def owner_of(port: int) -> str | None:

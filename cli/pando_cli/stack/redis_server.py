@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 from dataclasses import asdict, dataclass
@@ -30,6 +31,9 @@ save ""
 maxmemory-policy noeviction
 daemonize no
 """
+
+
+_PASSWORD = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,12 @@ def configure(home: Home, host: str) -> tuple[Path, RedisAddress]:
     """Write the configuration file; the password, and the port if it is free, stay the same.
 
     `host` is the address to listen on; we ourselves connect through the loopback.
+
+    Raises:
+        StackError: what an earlier start has written is not to be read.
     """
     kept = home.redis / "address.json"
-    try:
-        before = RedisAddress(**json.loads(kept.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        before = None
+    before = _read(kept)
     address = RedisAddress(
         host="127.0.0.1",
         port=free_port(host, before.port if before else None),
@@ -91,3 +95,24 @@ def configure(home: Home, host: str) -> tuple[Path, RedisAddress]:
     )
     write_private(config, text)
     return config, address
+
+
+def _read(kept: Path) -> RedisAddress | None:
+    try:
+        before = RedisAddress(**json.loads(kept.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise _unreadable(kept) from error
+    # Both go into a configuration file, where a line break would begin another setting.
+    if type(before.port) is not int or not _PASSWORD.fullmatch(str(before.password)):
+        raise _unreadable(kept)
+    return before if 0 < before.port < 1 << 16 else None
+
+
+def _unreadable(kept: Path) -> StackError:
+    return StackError(
+        f"{kept} is not what `pando up` writes",
+        hint="Delete it; `pando up` makes another password, which workers on other machines then "
+        "need in their PANDO_REDIS_URL. No data is lost.",
+    )

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -24,12 +25,11 @@ def shut_down(home: Home, seconds: float) -> bool:
     A supervisor that has not stopped everything within `seconds` is killed.
 
     Raises:
-        StackError: something still runs after that.
+        StackError: something still runs after that, or nobody knows who the supervisor is.
     """
     if not stack_record.locked(home):
         return False
-    record = stack_record.running(home)
-    supervisor = None if record is None else _process(record.pid)
+    supervisor = _supervisor(home, seconds)
     if supervisor is not None:
         _send(supervisor.pid, signal.SIGTERM)
         if _gone(home, supervisor, seconds):
@@ -43,9 +43,30 @@ def shut_down(home: Home, seconds: float) -> bool:
     return True
 
 
-def _process(pid: int) -> psutil.Process | None:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid)
+def _supervisor(home: Home, seconds: float) -> psutil.Process | None:
+    """Who is to be told; waits for a stack that is just starting to say so.
+
+    None: it has died, and its watchdog stops the rest.
+    """
+    deadline = time.monotonic() + seconds
+    while stack_record.locked(home) and time.monotonic() <= deadline:
+        record = stack_record.running(home)
+        found = None if record is None else _holder(record.pid, home)
+        if found is not None:
+            return found
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _holder(pid: int, home: Home) -> psutil.Process | None:
+    """The process, if it is one that has this home's lock open.
+
+    A record may be a dead stack's, and its pid anybody's by now.
+    """
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if any(Path(file.path) == home.lock for file in process.open_files()):
+            return process
     return None
 
 

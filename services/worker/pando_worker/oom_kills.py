@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import Value
 from pathlib import Path
 
-from pando_shared.store import Store
+from pando_shared.store import WorkerStore
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class OomKills:
         return count > known
 
 
-def note_killed(store: Store, worker_id: str) -> str | None:
+def note_killed(store: WorkerStore, worker_id: str) -> str | None:
     """Let the scheduler know that the worker's last process was killed for want of memory, before
     it finds that process's leases void; returns its incarnation, if it is known."""
     log.error("the kernel killed the process before this one because memory ran out")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pando_shared.codec import decode
 from pando_shared.errors import InvalidRequest, PandoError
@@ -14,8 +12,8 @@ from pando_shared.tracing import span
 from pando_shared.workers import SampleChunk, SampleRequest
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.generation import Sampling, generate
-from pando_worker.engine.loading import load_export
 from pando_worker.host import Host
+from pando_worker.sampled_adapter import adapter_layers
 from pando_worker.tokenizer import TextTokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -64,7 +62,7 @@ def _chunks(host: Host, request: SampleRequest) -> Iterator[SampleChunk]:
         seed=request.seed,
         end_tokens=_end_tokens(engine, tokenizer),
     )
-    layers = _layers(host, engine, request.adapter_path)
+    layers = adapter_layers(host, engine.base, request.adapter_path)
     ids: list[int] = []
     said, finish = 0, "length"
     for token in generate(engine.base, layers, prompt, sampling):
@@ -119,17 +117,3 @@ def _possible_stop(text: str, stops: tuple[str, ...]) -> int:
             if text.endswith(stop[:size]):
                 longest = max(longest, size)
     return longest
-
-
-def _layers(host: Host, engine: Engine, path: str | None) -> Mapping[str, Any]:
-    if path is None:
-        return {}
-    here = host.storage.local_path(path)
-    if here is not None and here.exists():
-        return load_export(engine.base, here)
-    copy = host.cache / "samples" / path
-    try:
-        host.storage.download_folder(path, copy)
-        return load_export(engine.base, copy)
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)

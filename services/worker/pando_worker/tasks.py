@@ -33,9 +33,9 @@ from pando_shared.store.messages import (
 )
 from pando_shared.store.redis import RedisStore
 from pando_shared.store.redis.clock import RedisClock, time_of
-from pando_shared.trace_setup import stop_traces
 from pando_worker.oom_kills import OomKills, note_killed
 from pando_worker.relay import MetricsRelay
+from pando_worker.start_anew import answer_or_start_anew, train_or_start_anew
 from pando_worker.task_traces import in_trace, trace_children
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ def training_app(settings: Settings, worker_id: str, relay: MetricsRelay | None 
     def train(round_id: str) -> None:
         from pando_worker.round import run_round
 
-        _or_start_anew(lambda: run_round(hosts[0], round_id))
+        train_or_start_anew(lambda: run_round(hosts[0], round_id))
 
     def sample(request_json: str) -> None:
         from pando_worker.sampling import run_sample
 
-        _or_start_anew(lambda: run_sample(hosts[0], request_json))
+        answer_or_start_anew(lambda: run_sample(hosts[0], request_json))
 
     worker_process_init.connect(start, weak=False)
     worker_shutting_down.connect(yield_soon, weak=False)
@@ -100,24 +100,6 @@ def training_app(settings: Settings, worker_id: str, relay: MetricsRelay | None 
     app.task(name=ROUND_TASK, shared=False, bind=True)(in_trace(train))
     app.task(name=SAMPLE_TASK, shared=False, bind=True)(in_trace(sample))
     return app
-
-
-def _or_start_anew(work: Callable[[], None]) -> None:
-    """Run it; if it fails and leaves the GPU unusable, end this process and let another begin.
-
-    After a fault in a kernel every later call fails: a process that lived on would hold its leases
-    and fail each round, whereas its jobs go on elsewhere from their checkpoints.
-    """
-    from pando_worker.engine.device import is_usable
-
-    try:
-        work()
-    except RuntimeError:
-        if not is_usable():
-            log.exception("the GPU is unusable; another process takes this one's place")
-            stop_traces()
-            os._exit(1)
-        raise
 
 
 def _open_training_host(

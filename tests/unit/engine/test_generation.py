@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from pando_kernels.meft.loader import load_adapter
 from pando_shared.adapters import LoraConfig, MeftConfig, PacaConfig
+from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import load_base
 from pando_worker.engine.engine import Engine
 from pando_worker.engine.export import Card, export_adapter
@@ -108,3 +109,20 @@ def test_samples_follow_the_models_probabilities(base):
     likeliest = int(expected.argmax())
     p = float(expected[likeliest])
     assert abs(float(counts[likeliest]) / draws - p) < 5 * (p * (1 - p) / draws) ** 0.5
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e-40, 1e-300, 5e-324])
+def test_however_low_a_temperature_is_greedy(base, temperature):
+    greedy = list(generate(base, {}, PROMPT, Sampling(8, temperature=0.0)))
+    cold = list(generate(base, {}, PROMPT, Sampling(8, temperature=temperature, seed=1)))
+    assert cold == greedy
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("ran_away", [float("nan"), float("inf")])
+def test_an_adapter_that_ran_away_is_told_and_nothing_is_drawn(base, temperature, ran_away):
+    layers = Engine(base, 100).join(make_job("j", LoraConfig(), random_sequences(1, 4))).adapter
+    for layer in layers.layers.values():
+        layer.b.fill_(ran_away)
+    with pytest.raises(InvalidRequest, match=r"not finite.*lower learning rate"):
+        list(generate(base, layers.layers, PROMPT, Sampling(2, temperature=temperature)))

@@ -194,7 +194,22 @@ class TestRefusals:
     def test_an_adapter_that_is_gone(self, answer):
         (chunk,) = answer(adapter_path="jobs/ftjob-gone/export")
         assert chunk.finish_reason == "error"
-        assert chunk.error
+        assert chunk.error == "the adapter has been deleted"
+
+    @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+    @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"{}", None], ids=repr)
+    def test_an_adapter_that_is_damaged(self, answer, world: World, name: str, content):
+        job_id = world.submit(n_epochs=1)
+        world.round(job_id)
+        path = layout.export(job_id)
+        file = f"{path}/{name}"
+        if content is None:
+            world.storage.delete(file)
+        else:
+            world.storage.write(file, content)
+        (chunk,) = answer(adapter_path=path)
+        assert chunk.error.startswith("the adapter's files cannot be read")
+        assert job_id not in chunk.error
 
     def test_another_base_while_training(self, answer, world: World, base_folder):
         world.models["again"] = str(base_folder)

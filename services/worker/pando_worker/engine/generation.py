@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from pando_kernels.plan import AdapterSet, Plan, planned
 from pando_kernels.segment_layout import SegmentLayout
 from pando_kernels.sequences import Sequences
+from pando_shared.errors import InvalidRequest
 from pando_worker.engine.base_model import BaseModel
 
 
@@ -62,10 +63,23 @@ def generate(
 
 
 def _choose(logits: Tensor, sampling: Sampling, rng: torch.Generator) -> int:
-    """logits fp32 [V] -> a token id."""
+    """logits fp32 [V] -> a token id.
+
+    Raises:
+        InvalidRequest: an adapter that ran away in training gives no finite numbers. Drawing from
+            what is no probability would leave a GPU unusable, for all jobs.
+    """
+    likeliest = logits.max()
+    if not likeliest.isfinite():
+        raise InvalidRequest(
+            "the model's output is not finite; if it is an adapter, its training ran away: train "
+            "it with a lower learning rate"
+        )
     if sampling.temperature == 0.0:
         return int(logits.argmax())
-    probabilities = (logits / sampling.temperature).softmax(0)
+    # From the likeliest down, so that however low a temperature leads to zeros, not to infinity.
+    temperature = max(sampling.temperature, torch.finfo(logits.dtype).tiny)
+    probabilities = ((logits - likeliest) / temperature).softmax(0)
     if sampling.top_p < 1.0:
         ordered, order = probabilities.sort(descending=True)
         outside = ordered.cumsum(0) - ordered >= sampling.top_p

@@ -64,11 +64,14 @@ def _parse(number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except json.JSONDecodeError as error:
+        what = error.msg.removesuffix(" at")
         raise fault(
-            number, f"not a JSON object: {error.msg} at character {error.pos + 1}{_hint(text)}"
+            number, f"not a JSON object: {what} at character {error.pos + 1}{_hint(text)}"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise fault(number, f"not readable as JSON: {error}") from error
+    except RecursionError as error:
+        raise fault(number, "not readable as JSON: lists or objects nested too deeply") from error
+    except ValueError as error:
+        raise fault(number, "not readable as JSON: a number has thousands of digits") from error
     if not isinstance(record, dict):
         raise fault(number, f"must be a JSON object, got {_kind(record)}{_hint(text)}")
     return record
