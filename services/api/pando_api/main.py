@@ -9,6 +9,7 @@ import uvicorn
 
 from pando_api.app import create_app
 from pando_api.bounded_connection import bounded
+from pando_api.heaps import share_heaps
 from pando_api.open_files import allow_connections
 from pando_api.open_streams import streams_within
 from pando_shared.catalogue import load_catalogue
@@ -29,6 +30,7 @@ KEEP_ALIVE_SECONDS = 150
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are open."""
+    share_heaps()
     settings = read_settings()
     set_up_logging(settings, "api")
     clock = RedisClock(time_of(settings.redis_url))
