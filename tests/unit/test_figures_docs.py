@@ -48,6 +48,13 @@ def check(cells: list[str], values: list[float]) -> None:
         assert tells(cell, value), (cells, cell, value)
 
 
+def check_sentence(name: str, pattern: str, values: list[float]) -> None:
+    """The same for the figures that the pattern catches on a page."""
+    told = re.search(pattern, " ".join(page(name).split()))
+    assert told, pattern
+    check(list(told.groups()), values)
+
+
 def test_what_a_card_holds_is_what_the_byte_model_counts(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "benchmarks" / "capacity.py", "--json", tmp_path / "rows"]
     subprocess.run(command, check=True, capture_output=True)
@@ -112,38 +119,55 @@ def test_the_api() -> None:
         row = measured[name, int(queued.replace(",", ""))]
         milliseconds = [1e3 * row[each] for each in ("p50_seconds", "p99_seconds")]
         check(cells, [row["per_second"], *milliseconds])
-    text = " ".join(page("docs/performance.md").split())
     memory, streams, listing = run["memory"], run["streams"], run["listing"]
-    for pattern, values in (
-        (
-            r"had ([\d.]+) MB after [\d,]+ reads, and ([\d.]+) MB after ([\d,]+) more",
-            [memory["rss_before"] / 1e6, memory["rss_after"] / 1e6, memory["requests"]],
-        ),
-        (
-            r"([\d,]+) open streams of (\d+) jobs on which nothing happened took the API "
-            r"([\d.]+) % of a core, and Redis ([\d.]+) %\. When each job had an event, the last "
-            r"stream had it after ([\d.]+) s",
-            [
-                streams["streams"],
-                streams["jobs"],
-                100 * streams["api_cpu_share"],
-                100 * streams["redis_cpu_share"],
-                streams["seconds_until_all_have_an_event"],
-            ],
-        ),
-        (
-            r"through ([\d,]+) jobs, (\d+) a page, took ([\d.]+) s, (\d+) ms a page",
-            [
-                listing["jobs"],
-                listing["page"],
-                listing["seconds"],
-                1e3 * listing["first_pages_seconds"],
-            ],
-        ),
-    ):
-        told = re.search(pattern, text)
-        assert told, pattern
-        check(list(told.groups()), values)
+    check_sentence(
+        "docs/performance.md",
+        r"had ([\d.]+) MB after [\d,]+ reads, and ([\d.]+) MB after ([\d,]+) more",
+        [memory["rss_before"] / 1e6, memory["rss_after"] / 1e6, memory["requests"]],
+    )
+    check_sentence(
+        "docs/performance.md",
+        r"([\d,]+) open streams of (\d+) jobs on which nothing happened took the API ([\d.]+) % of "
+        r"a core, and Redis ([\d.]+) %\. When each job had an event, the last stream had it after "
+        r"([\d.]+) s",
+        [
+            streams["streams"],
+            streams["jobs"],
+            100 * streams["api_cpu_share"],
+            100 * streams["redis_cpu_share"],
+            streams["seconds_until_all_have_an_event"],
+        ],
+    )
+    check_sentence(
+        "docs/performance.md",
+        r"through ([\d,]+) jobs, (\d+) a page, took ([\d.]+) s, (\d+) ms a page",
+        [
+            listing["jobs"],
+            listing["page"],
+            listing["seconds"],
+            1e3 * listing["first_pages_seconds"],
+        ],
+    )
+
+
+def test_an_hour_of_requests() -> None:
+    run = results("api_soak")
+    asked, tenths = run["asked"], run["tenths"]
+    first, half, last = tenths[0], tenths[4], tenths[-1]
+    assert last["requests"] == sum(asked.values())
+    check_sentence(
+        "docs/performance.md",
+        r"([\d,]+) jobs created and cancelled, ([\d,]+) files uploaded and deleted, ([\d,]+) "
+        r"streams opened and closed\. The API process had ([\d.]+) MB after ([\d,]+) requests, ([\d.]+) MB "
+        r"at half the way and ([\d.]+) MB at the end; in the second half it grew by ([\d.]+) MB per "
+        r"100,000\. It had (\d+) files open, and (\d+) at the end",
+        [
+            *(asked[each] for each in ("creates", "uploads", "streams")),
+            *(first["rss"] / 1e6, first["requests"], half["rss"] / 1e6, last["rss"] / 1e6),
+            run["growth_per_100k_requests"] / 1e6,
+            *(first["open_files"], last["open_files"]),
+        ],
+    )
 
 
 def test_meft_beside_a_dense_adapter() -> None:
