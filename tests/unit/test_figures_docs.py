@@ -158,9 +158,9 @@ def test_an_hour_of_requests() -> None:
     check_sentence(
         "docs/performance.md",
         r"([\d,]+) jobs created and cancelled, ([\d,]+) files uploaded and deleted, ([\d,]+) "
-        r"streams opened and closed\. The API process had ([\d.]+) MB after ([\d,]+) requests, ([\d.]+) MB "
-        r"at half the way and ([\d.]+) MB at the end; in the second half it grew by ([\d.]+) MB per "
-        r"100,000\. It had (\d+) files open, and (\d+) at the end",
+        r"streams opened and closed\. The API process had ([\d.]+) MB after ([\d,]+) requests, "
+        r"([\d.]+) MB at half the way and ([\d.]+) MB at the end; in the second half it grew by "
+        r"([\d.]+) MB per 100,000\. It had (\d+) files open, and (\d+) at the end",
         [
             *(asked[each] for each in ("creates", "uploads", "streams")),
             *(first["rss"] / 1e6, first["requests"], half["rss"] / 1e6, last["rss"] / 1e6),
