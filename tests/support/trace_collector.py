@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from post_server import answering_posts
 
 
 @dataclass(frozen=True)
@@ -64,29 +64,17 @@ def _sent(span: object, service: str) -> SentSpan:
 def collecting() -> Iterator[Collector]:
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            found = self.path == "/v1/traces"
-            if found:
-                collector.take(body)
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        found = request.path == "/v1/traces"
+        if found:
+            collector.take(body)
+        taken = ExportTraceServiceResponse().SerializeToString()
+        request.send_response(200 if found else 404)
+        request.send_header("Content-Type", "application/x-protobuf")
+        request.send_header("Content-Length", str(len(taken)))
+        request.end_headers()
+        request.wfile.write(taken)
 
-        def log_message(self, *_: object) -> None:
-            """Tests say what they need to."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collector.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with answering_posts(answer) as url:
+        collector.url = url
         yield collector
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from post_server import answering_posts
 
 
 @dataclass
@@ -22,27 +23,15 @@ class Receiver:
 def receiving(*statuses: int) -> Iterator[Receiver]:
     receiver = Receiver(list(statuses))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.received.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            status = receiver.statuses.pop(0) if receiver.statuses else 200
-            self.send_response(status)
-            if status in (301, 307):
-                self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        receiver.received.append(({k.lower(): v for k, v in request.headers.items()}, body))
+        status = receiver.statuses.pop(0) if receiver.statuses else 200
+        request.send_response(status)
+        if status in (301, 307):
+            request.send_header("Location", "http://127.0.0.1:1/elsewhere")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Tests say what they need to."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with answering_posts(answer) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
