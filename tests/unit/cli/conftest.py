@@ -44,3 +44,13 @@ def pando(
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def operator(
+    pando: Pando, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Pando:
+    """A `pando` whose environment names the backend."""
+    monkeypatch.setenv("PANDO_REDIS_URL", redis_url)
+    monkeypatch.setenv("PANDO_STORAGE_URL", f"file://{tmp_path}/storage")
+    return pando

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from factories import EPOCH_START, make_job, make_worker
@@ -15,16 +14,6 @@ from pando_shared.jobs import JobState, Lease
 from pando_shared.store.redis import RedisStore
 
 LEASE = Lease("w1", "w1-first", EPOCH_START + 15)
-
-
-@pytest.fixture
-def operator(
-    pando: Pando, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Pando:
-    """A `pando` whose environment names the backend."""
-    monkeypatch.setenv("PANDO_REDIS_URL", redis_url)
-    monkeypatch.setenv("PANDO_STORAGE_URL", f"file://{tmp_path}/storage")
-    return pando
 
 
 @pytest.fixture

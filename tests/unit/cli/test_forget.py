@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from time import time
 
 import pytest
@@ -11,16 +10,6 @@ from factories import EPOCH_START, make_worker
 from fake_service import Pando
 
 from pando_shared.store.redis import RedisStore
-
-
-@pytest.fixture
-def operator(
-    pando: Pando, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Pando:
-    """A `pando` whose environment names the backend."""
-    monkeypatch.setenv("PANDO_REDIS_URL", redis_url)
-    monkeypatch.setenv("PANDO_STORAGE_URL", f"file://{tmp_path}/storage")
-    return pando
 
 
 @pytest.fixture

@@ -19,16 +19,6 @@ from pando_shared.store.redis import RedisStore
 URL = "http://127.0.0.1:8000"
 
 
-@pytest.fixture
-def operator(
-    pando: Pando, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Pando:
-    """A `pando` whose environment names the backend."""
-    monkeypatch.setenv("PANDO_REDIS_URL", redis_url)
-    monkeypatch.setenv("PANDO_STORAGE_URL", f"file://{tmp_path}/storage")
-    return pando
-
-
 def test_a_new_key_works_and_only_its_hash_is_kept(
     operator: Pando, redis_url: str, tmp_path: Path
 ) -> None:
